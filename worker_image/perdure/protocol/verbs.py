@@ -1,0 +1,337 @@
+"""What clients ask of the server, one request and one response type a verb.
+
+Each is ``POST /api/v1/{verb}`` with the request as the body, as JSON or, with
+``Content-Type: application/msgpack``, as MessagePack; the response comes in the same form. An
+error is a status of 400 or above with an :class:`ErrorResponse`.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from perdure.protocol.events import HistoryEvent
+from perdure.protocol.failures import Failure
+from perdure.protocol.payloads import Millis, Payload, Payloads, RetryPolicy
+
+
+class RunStatus(StrEnum):
+    """Where a run is; the values are what people read."""
+
+    RUNNING = "Running"
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+    CANCELED = "Canceled"
+    TERMINATED = "Terminated"
+    TIMED_OUT = "TimedOut"
+
+
+class IdReusePolicy(StrEnum):
+    """May an id be started again when its last run is closed?"""
+
+    ALLOW_DUPLICATE = "AllowDuplicate"
+    ALLOW_DUPLICATE_FAILED_ONLY = "AllowDuplicateFailedOnly"
+    REJECT_DUPLICATE = "RejectDuplicate"
+
+
+class IdConflictPolicy(StrEnum):
+    """What starting an id does while a run of it is open."""
+
+    FAIL = "Fail"
+    USE_EXISTING = "UseExisting"
+    TERMINATE_EXISTING = "TerminateExisting"
+
+
+class _Verb(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    pass
+
+
+class StartRequest(_Verb, frozen=True, kw_only=True, omit_defaults=True):
+    """``start``: make a run, durably. Answered with :class:`StartResponse`."""
+
+    namespace: str
+    workflow_id: str
+    workflow_type: str
+    task_queue: str
+    input: Payloads = ()
+    kind: str = "workflow"
+    activity: ActivityOptions | None = None
+    """Set when ``kind`` is ``activity``."""
+    execution_timeout: Millis | None = None
+    run_timeout: Millis | None = None
+    task_timeout: Millis = 10_000
+    retry_policy: RetryPolicy | None = None
+    memo: dict[str, Payload] = {}
+    headers: dict[str, Payload] = {}
+    id_reuse_policy: IdReusePolicy = IdReusePolicy.ALLOW_DUPLICATE
+    id_conflict_policy: IdConflictPolicy = IdConflictPolicy.FAIL
+    request_id: str = ""
+    """The same non-empty id again is the same start: the run that it made is returned."""
+    identity: str = ""
+    start_signal: str = ""
+    start_signal_input: Payloads = ()
+    watched: bool = False
+    """Changes of this run are told by ``watch``: set for what a manifest started."""
+
+
+class ActivityOptions(_Verb, frozen=True, kw_only=True, omit_defaults=True):
+    """How a standalone activity runs; as ``ScheduleActivity`` has them."""
+
+    schedule_to_close_timeout: Millis | None = None
+    schedule_to_start_timeout: Millis | None = None
+    start_to_close_timeout: Millis | None = None
+    heartbeat_timeout: Millis | None = None
+    retry_policy: RetryPolicy = RetryPolicy()
+
+
+class StartResponse(_Verb, frozen=True, kw_only=True, omit_defaults=True):
+    """The run that there is now."""
+
+    run_id: str
+    started: bool = True
+    """False when it was there before (same request, or ``USE_EXISTING``)."""
+
+
+class TargetRequest(_Verb, frozen=True, kw_only=True, omit_defaults=True):
+    """Which run: the newest of the id unless ``run_id`` is given."""
+
+    namespace: str
+    workflow_id: str
+    run_id: str = ""
+
+
+class SignalRequest(TargetRequest, frozen=True, kw_only=True, omit_defaults=True):
+    """``signal``: tell an open run something. Answered with :class:`Done`."""
+
+    name: str
+    input: Payloads = ()
+    signal_id: str = ""
+    identity: str = ""
+
+
+class QueryRequest(TargetRequest, frozen=True, kw_only=True, omit_defaults=True):
+    """``query``: ask a run's code something, on a worker. Answered with :class:`QueryResponse`."""
+
+    name: str
+    input: Payloads = ()
+    timeout: Millis = 30_000
+
+
+class QueryResponse(_Verb, frozen=True, kw_only=True, omit_defaults=True):
+    """What the handler returned, or how it failed."""
+
+    result: Payload | None = None
+    failure: Failure | None = None
+
+
+class CancelRequest(TargetRequest, frozen=True, kw_only=True, omit_defaults=True):
+    """``cancel``: ask an open run to end. Answered with :class:`Done`."""
+
+    reason: str = ""
+    identity: str = ""
+
+
+class TerminateRequest(TargetRequest, frozen=True, kw_only=True, omit_defaults=True):
+    """``terminate``: end an open run without asking its code. Answered with :class:`Done`."""
+
+    reason: str = ""
+    details: Payloads = ()
+    identity: str = ""
+
+
+class Done(_Verb, frozen=True, kw_only=True, omit_defaults=True):
+    """It is on disk."""
+
+
+class ResultRequest(TargetRequest, frozen=True, kw_only=True, omit_defaults=True):
+    """``result``: wait for a run's end, ``wait`` at most. Answered with :class:`ResultResponse`."""
+
+    wait: Millis = 20_000
+
+
+class ResultResponse(_Verb, frozen=True, kw_only=True, omit_defaults=True):
+    """Where the run is; while it is running the caller asks again."""
+
+    run_id: str
+    status: RunStatus
+    result: Payload | None = None
+    failure: Failure | None = None
+
+
+class DescribeRequest(TargetRequest, frozen=True, kw_only=True, omit_defaults=True):
+    """``describe``. Answered with :class:`RunDescription`."""
+
+
+class PendingActivity(_Verb, frozen=True, kw_only=True, omit_defaults=True):
+    """An activity that a run waits for."""
+
+    seq: int
+    activity_id: str
+    activity_type: str
+    state: str
+    """``Scheduled``, ``Started``, ``BackingOff`` or ``CancelRequested``."""
+    attempt: int
+    scheduled: Millis
+    started: Millis | None = None
+    next_attempt: Millis | None = None
+    last_failure: Failure | None = None
+    heartbeat_details: Payloads = ()
+    identity: str = ""
+
+
+class RunSummary(_Verb, frozen=True, kw_only=True, omit_defaults=True):
+    """One line of ``list``."""
+
+    namespace: str
+    workflow_id: str
+    run_id: str
+    workflow_type: str
+    task_queue: str
+    kind: str = "workflow"
+    status: RunStatus
+    started: Millis
+    closed: Millis | None = None
+    events: int = 0
+    current_step: str = ""
+    """What the run waits for, in a word: an activity's or step's name, a timer, a signal."""
+
+
+class RunDescription(RunSummary, frozen=True, kw_only=True, omit_defaults=True):
+    """All that the server knows of a run short of its history."""
+
+    history_bytes: int = 0
+    digest: str = ""
+    """Head of the history's hash chain, hexadecimal SHA-256."""
+    memo: dict[str, Payload] = {}
+    pending_activities: tuple[PendingActivity, ...] = ()
+    task_attempt: int = 1
+    """Above 1: the workflow's code keeps failing, ``task_failure`` says how."""
+    task_failure_cause: str = ""
+    task_failure: Failure | None = None
+    cancel_requested: bool = False
+
+
+class HistoryRequest(TargetRequest, frozen=True, kw_only=True, omit_defaults=True):
+    """``history``: the events after ``after``. Answered with :class:`HistoryResponse`."""
+
+    after: int = 0
+    limit: int = 1000
+    wait: Millis = 0
+    """With nothing new yet: wait this long for it."""
+
+
+class HistoryResponse(_Verb, frozen=True, kw_only=True, omit_defaults=True):
+    """A page; ask again after the last event's id until ``closed`` and nothing more comes."""
+
+    run_id: str
+    workflow_type: str
+    events: tuple[HistoryEvent, ...] = ()
+    last_event: int = 0
+    """The id of the newest event that there is."""
+    closed: bool = False
+
+
+class ListRequest(_Verb, frozen=True, kw_only=True, omit_defaults=True):
+    """``list``: newest first. Answered with :class:`ListResponse`. Empty means any."""
+
+    namespace: str = ""
+    status: str = ""
+    workflow_type: str = ""
+    workflow_id: str = ""
+    kind: str = ""
+    limit: int = 100
+    page: str = ""
+    """``next_page`` of the response before."""
+
+
+class ListResponse(_Verb, frozen=True, kw_only=True, omit_defaults=True):
+    """A page of runs."""
+
+    runs: tuple[RunSummary, ...] = ()
+    next_page: str = ""
+
+
+class WatchRequest(_Verb, frozen=True, kw_only=True, omit_defaults=True):
+    """``watch``: which watched runs changed after ``cursor``; waits for one.
+
+    A cursor stays good over restarts of the server. 0 begins with every watched run.
+    Answered with :class:`WatchResponse`.
+    """
+
+    cursor: int = 0
+    limit: int = 500
+    wait: Millis = 20_000
+
+
+class RunChange(_Verb, frozen=True, kw_only=True, omit_defaults=True):
+    """A watched run is no longer as it was."""
+
+    namespace: str
+    workflow_id: str
+    run_id: str
+    kind: str = "workflow"
+    status: RunStatus
+    events: int
+
+
+class WatchResponse(_Verb, frozen=True, kw_only=True, omit_defaults=True):
+    """The changes since the cursor, each run once, oldest change first."""
+
+    cursor: int
+    changes: tuple[RunChange, ...] = ()
+
+
+class QueuesRequest(_Verb, frozen=True, kw_only=True, omit_defaults=True):
+    """``queues``: work and workers by task queue. Answered with :class:`QueuesResponse`.
+
+    With ``wait`` it answers as soon as ``version`` is no longer the current one.
+    """
+
+    namespace: str = ""
+    version: int = 0
+    wait: Millis = 0
+
+
+class WorkerDescription(_Verb, frozen=True, kw_only=True, omit_defaults=True):
+    """A connected worker."""
+
+    worker_id: str
+    identity: str
+    build_id: str = ""
+    held: int = 0
+    """Tasks that it works on."""
+    draining: bool = False
+
+
+class QueueDescription(_Verb, frozen=True, kw_only=True, omit_defaults=True):
+    """One task queue."""
+
+    namespace: str
+    task_queue: str
+    backlog: int = 0
+    """Tasks and queries that wait for a worker."""
+    held: int = 0
+    """Tasks that workers work on."""
+    oldest: Millis | None = None
+    """Since when the oldest of the backlog waits."""
+    workers: tuple[WorkerDescription, ...] = ()
+
+
+class QueuesResponse(_Verb, frozen=True, kw_only=True, omit_defaults=True):
+    """Every queue with work or workers."""
+
+    version: int
+    queues: tuple[QueueDescription, ...] = ()
+
+
+class ErrorResponse(_Verb, frozen=True, kw_only=True, omit_defaults=True):
+    """Why a verb was refused."""
+
+    code: str
+    """``NotFound``, ``AlreadyStarted``, ``AlreadyClosed``, ``Invalid``, ``TooLarge``,
+    ``Unavailable`` (nothing was recorded, try again), ``NoWorker``, ``Unauthorized``."""
+    message: str
+    """What happened, where, and what to do."""
+    run_id: str = ""
+    """With ``AlreadyStarted``: the run that is there."""
