@@ -335,3 +335,19 @@ class ErrorResponse(_Verb, frozen=True, kw_only=True, omit_defaults=True):
     """What happened, where, and what to do."""
     run_id: str = ""
     """With ``AlreadyStarted``: the run that is there."""
+
+
+VERBS: dict[type[_Verb], tuple[str, type[_Verb]]] = {
+    StartRequest: ("start", StartResponse),
+    SignalRequest: ("signal", Done),
+    QueryRequest: ("query", QueryResponse),
+    CancelRequest: ("cancel", Done),
+    TerminateRequest: ("terminate", Done),
+    ResultRequest: ("result", ResultResponse),
+    DescribeRequest: ("describe", RunDescription),
+    HistoryRequest: ("history", HistoryResponse),
+    ListRequest: ("list", ListResponse),
+    WatchRequest: ("watch", WatchResponse),
+    QueuesRequest: ("queues", QueuesResponse),
+}
+"""Every verb: its request's type, its name in the address, its response's type."""
