@@ -61,6 +61,8 @@ class WorkflowTaskCompleted(_Event, frozen=True, kw_only=True, omit_defaults=Tru
     """The last event that the activation had been told."""
     started: Millis
     """When the activation's task was handed out: the workflow's time during it."""
+    busy: bool = False
+    """Steps of the run were still running: its task goes on."""
     identity: str = ""
     build_id: str = ""
 
