@@ -1,0 +1,100 @@
+"""The custom resources of Perdure: Workflow, Activity and WorkerPool.
+
+Their pydantic models are the single source: the CRDs in ``crds/`` are generated from them (see
+:mod:`perdure_operator.model.crds`), and the operator reads what the API server gives it with them.
+Nothing here does I/O. What status conditions are called is in
+:mod:`perdure_operator.model.conditions`.
+"""
+
+from perdure_operator.model.activity import Activity, ActivityPhase, ActivitySpec, ActivityStatus
+from perdure_operator.model.conditions import (
+    Condition,
+    ConditionStatus,
+    ConditionType,
+    Reason,
+    clear_condition,
+    find_condition,
+    is_true,
+    set_condition,
+)
+from perdure_operator.model.durations import DurationError, format_duration, parse_duration
+from perdure_operator.model.kinds import ACTIVITY, KINDS, WORKER_POOL, WORKFLOW, ResourceKind
+from perdure_operator.model.policies import (
+    ActivityTimeouts,
+    Failure,
+    RetryPolicy,
+    WorkflowTimeouts,
+)
+from perdure_operator.model.resources import (
+    API_VERSION,
+    FINALIZER,
+    GROUP,
+    VERSION,
+    ObjectMeta,
+    Resource,
+    ResourceStatus,
+)
+from perdure_operator.model.workerpool import (
+    PoolPhase,
+    WorkerPool,
+    WorkerPoolSpec,
+    WorkerPoolStatus,
+    WorkerSpec,
+)
+from perdure_operator.model.workflow import (
+    Checkpoint,
+    DeletionPolicy,
+    HistorySummary,
+    Signal,
+    Workflow,
+    WorkflowPhase,
+    WorkflowSpec,
+    WorkflowStatus,
+)
+
+__all__ = [
+    "ACTIVITY",
+    "API_VERSION",
+    "FINALIZER",
+    "GROUP",
+    "KINDS",
+    "VERSION",
+    "WORKER_POOL",
+    "WORKFLOW",
+    "Activity",
+    "ActivityPhase",
+    "ActivitySpec",
+    "ActivityStatus",
+    "ActivityTimeouts",
+    "Checkpoint",
+    "Condition",
+    "ConditionStatus",
+    "ConditionType",
+    "DeletionPolicy",
+    "DurationError",
+    "Failure",
+    "HistorySummary",
+    "ObjectMeta",
+    "PoolPhase",
+    "Reason",
+    "Resource",
+    "ResourceKind",
+    "ResourceStatus",
+    "RetryPolicy",
+    "Signal",
+    "WorkerPool",
+    "WorkerPoolSpec",
+    "WorkerPoolStatus",
+    "WorkerSpec",
+    "Workflow",
+    "WorkflowPhase",
+    "WorkflowSpec",
+    "WorkflowStatus",
+    "WorkflowTimeouts",
+    "clear_condition",
+    "find_condition",
+    "format_duration",
+    "is_true",
+    "parse_duration",
+    "set_condition",
+]

@@ -1,0 +1,165 @@
+"""The Activity: one side effect that somebody wants, or a batch of them, and how it is doing.
+
+It runs a registered activity on the workers of a pool, with retries, without a workflow around it.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import ConfigDict, Field, model_validator
+
+from perdure_operator.model.fields import (
+    AnyJson,
+    Clipped,
+    ObjectName,
+    SpecModel,
+    Time,
+    TypeName,
+    cel,
+    cel_rules,
+)
+from perdure_operator.model.immutability import immutable, nothing_else_changes
+from perdure_operator.model.policies import ActivityTimeouts, Failure, RetryPolicy
+from perdure_operator.model.resources import Resource, ResourceStatus
+
+MAX_ARGUMENTS = 64
+MAX_ITEMS = 10_000
+
+_REMEDY = "it defines the activity. Make a new Activity, or delete this one first to use its name"
+_ITEMS_OR_INPUT = "give input (one activity) or items (a batch, a list of arguments each), not both"
+_ONLY_WITH_ITEMS = "is for a batch: give items with it, or leave it out"
+
+Arguments = Annotated[tuple[AnyJson, ...], Field(max_length=MAX_ARGUMENTS)]
+
+
+class ActivitySpec(SpecModel):
+    """The activity that is wanted."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel_rules(
+            cel("!(has(self.input) && has(self.items))", _ITEMS_OR_INPUT),
+            cel(
+                "has(self.items) || !has(self.parallelism)",
+                f"parallelism {_ONLY_WITH_ITEMS}",
+                field="parallelism",
+            ),
+            cel(
+                "has(self.items) || !has(self.toleratedFailures)",
+                f"toleratedFailures {_ONLY_WITH_ITEMS}",
+                field="toleratedFailures",
+            ),
+            *immutable(
+                "type",
+                "parallelism",
+                "toleratedFailures",
+                "workerPool",
+                "retryPolicy",
+                "timeouts",
+                remedy=_REMEDY,
+            ),
+            nothing_else_changes(
+                "input",
+                "items",
+                mutable=("cancel",),
+                optional=("ttlSecondsAfterFinished",),
+                remedy=_REMEDY,
+            ),
+        )
+    )
+
+    type: TypeName
+    """The activity's type: the name of the function, or the one given to activity.defn."""
+    input: Arguments | None = None
+    """The arguments of one activity, in order: any JSON."""
+    items: Annotated[tuple[Arguments, ...], Field(min_length=1, max_length=MAX_ITEMS)] | None = None
+    """A batch: a list of arguments for each activity of it."""
+    parallelism: Annotated[int, Field(ge=1, le=MAX_ITEMS)] | None = None
+    """How many of the batch run at once at most. Without it: as many as the workers take."""
+    tolerated_failures: Annotated[int, Field(ge=0, le=MAX_ITEMS)] | None = None
+    """How many of the batch may fail for good without failing the whole. Without it: none."""
+    worker_pool: ObjectName
+    """The WorkerPool, in the same namespace, whose workers run it."""
+    retry_policy: RetryPolicy = RetryPolicy()
+    """How failed attempts are repeated."""
+    timeouts: ActivityTimeouts = ActivityTimeouts()
+    """How long it may take."""
+    cancel: bool = False
+    """Whether cancellation is asked for. Once the worker was told, false does not take it back."""
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
+    """How many seconds after its end the Activity is deleted. Without it: never."""
+
+    @model_validator(mode="after")
+    def _is_one_or_a_batch(self) -> ActivitySpec:
+        if self.items is not None and self.input is not None:
+            raise ValueError(_ITEMS_OR_INPUT)
+        if self.items is None and self.parallelism is not None:
+            raise ValueError(f"parallelism {_ONLY_WITH_ITEMS}")
+        if self.items is None and self.tolerated_failures is not None:
+            raise ValueError(f"toleratedFailures {_ONLY_WITH_ITEMS}")
+        return self
+
+
+class ActivityPhase(StrEnum):
+    """An activity's state in one word; programs read the conditions instead."""
+
+    PENDING = "Pending"
+    """Waits for a worker, or for its next attempt."""
+    RUNNING = "Running"
+    """A worker has it."""
+    SUCCEEDED = "Succeeded"
+    """Ended with a result."""
+    FAILED = "Failed"
+    """Ended with an error that is not to be retried, or after its last attempt."""
+    CANCELED = "Canceled"
+    """Ended by its cancellation."""
+    TIMED_OUT = "TimedOut"
+    """Did not end within its timeout."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the activity has ended."""
+        return self not in {ActivityPhase.PENDING, ActivityPhase.RUNNING}
+
+
+class ActivityStatus(ResourceStatus):
+    """How the activity is doing."""
+
+    phase: ActivityPhase | None = None
+    """Pending, Running, Succeeded, Failed, Canceled or TimedOut."""
+    activity_id: Annotated[str, Field(max_length=255)] | None = None
+    """Its identity in the store."""
+    run_id: Annotated[str, Field(max_length=255)] | None = None
+    """The run in the store that carries it."""
+    attempt: Annotated[int, Field(ge=0)] = 0
+    """Which attempt is under way, or was the last one; the first is 1."""
+    start_time: Time | None = None
+    """When it was scheduled."""
+    completion_time: Time | None = None
+    """When it ended."""
+    last_failure: Failure | None = None
+    """Why the last attempt that failed did not succeed."""
+    result: AnyJson = None
+    """What it returned, if that is not longer than 8 KiB."""
+    result_omitted: bool = False
+    """Whether the result was too long to be shown here."""
+    items_succeeded: Annotated[int, Field(ge=0)] | None = None
+    """How many activities of the batch have succeeded."""
+    items_failed: Annotated[int, Field(ge=0)] | None = None
+    """How many activities of the batch have failed for good."""
+    worker: Annotated[str, Clipped(255)] | None = None
+    """The worker that has it, or had it last."""
+
+
+class Activity(Resource):
+    """One side effect, or a batch of them, run on a pool's workers with retries."""
+
+    KIND: ClassVar[str] = "Activity"
+
+    kind: Literal["Activity"] = "Activity"
+    """The kind of this object."""
+    spec: ActivitySpec
+    """The activity that is wanted."""
+    status: ActivityStatus = ActivityStatus()
+    """How the activity is doing."""
