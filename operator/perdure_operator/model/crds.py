@@ -29,10 +29,8 @@ _STANDARD_FIELDS: dict[str, Schema] = {
         "type": "string",
     },
     "kind": {"description": "The kind of this object.", "type": "string"},
-    "metadata": {
-        "description": "The object's identity, labels and annotations.",
-        "type": "object",
-    },
+    # The API server describes it by itself, and accepts no description here.
+    "metadata": {"type": "object"},
 }
 
 

@@ -1,8 +1,9 @@
 """CEL rules that keep what defines a run or an activity from being changed.
 
 A rule at a field is not checked when the field is added or removed, so optional fields are
-compared at their parent, as optionals. Fields that hold any JSON are invisible to CEL, yet count
-when a whole object is compared: that is what :func:`nothing_else_changes` uses.
+compared at their parent. (Comparing them as CEL optionals would be shorter, but the API server
+cannot bound its cost.) Fields that hold any JSON are invisible to CEL, yet count
+when a whole object is compared: that is what the rule for them uses.
 """
 
 from __future__ import annotations
@@ -12,32 +13,45 @@ from collections.abc import Sequence
 from perdure_operator.model.fields import cel
 
 
-def immutable(*fields: str, remedy: str) -> list[dict[str, str]]:
-    """Return a rule for each field: it can be neither set, changed nor removed later."""
-    return [
-        cel(
-            f"self.?{field} == oldSelf.?{field}",
-            f"{field} cannot be changed: {remedy}",
-            field=field,
-        )
+def immutable(
+    *fields: str, hidden: Sequence[str] = (), mutable: Sequence[str], remedy: str
+) -> list[dict[str, str]]:
+    """Return the rules by which only the mutable fields of an object can be changed.
+
+    Args:
+        fields: What can be neither set, changed nor removed later.
+        hidden: What cannot either, but holds any JSON.
+        mutable: All other fields.
+        remedy: What to do instead, for the error message.
+    """
+    rules = [
+        cel(_is_unchanged(field), f"{field} cannot be changed: {remedy}", field=field)
         for field in fields
     ]
+    if hidden:
+        rules.append(_hidden_are_unchanged(hidden, visible=[*fields, *mutable], remedy=remedy))
+    return rules
 
 
-def nothing_else_changes(
-    *hidden: str, mutable: Sequence[str], optional: Sequence[str] = (), remedy: str
+def _hidden_are_unchanged(
+    hidden: Sequence[str], *, visible: Sequence[str], remedy: str
 ) -> dict[str, str]:
-    """Return a rule for the fields that CEL cannot see, because they hold any JSON.
+    """Return the rule for the fields that CEL cannot see.
 
-    An object that differs, though none of its mutable fields does, differs in something that must
-    not change. An update that changes a mutable field as well is not caught here; the operator
-    compares with what the run was started with, and says so.
+    An object that differs, though none of its visible fields does, differs in a hidden one. An
+    update that changes a mutable field as well is not caught here; the operator compares with what
+    was started, and says so.
     """
-    may_differ = [f"self.{field} != oldSelf.{field}" for field in mutable]
-    may_differ += [f"self.?{field} != oldSelf.?{field}" for field in optional]
-    names = " and ".join(hidden)
+    some_visible_changes = " || ".join(f"!({_is_unchanged(field)})" for field in visible)
     return cel(
-        " || ".join(["self == oldSelf", *may_differ]),
-        f"{names} cannot be changed: {remedy}",
+        f"self == oldSelf || {some_visible_changes}",
+        f"{' and '.join(hidden)} cannot be changed: {remedy}",
         field=hidden[0],
+    )
+
+
+def _is_unchanged(field: str) -> str:
+    return (
+        f"has(self.{field}) == has(oldSelf.{field}) && "
+        f"(!has(self.{field}) || self.{field} == oldSelf.{field})"
     )

@@ -170,6 +170,7 @@ class WorkerPoolSpec(WorkerSpec):
             *_CODE_RULES,
             *immutable(
                 "taskQueue",
+                mutable=(),
                 remedy="runs that were started on it wait there. Make a new WorkerPool instead",
             ),
         )

@@ -24,7 +24,7 @@ from perdure_operator.model.fields import (
     cel,
     cel_rules,
 )
-from perdure_operator.model.immutability import immutable, nothing_else_changes
+from perdure_operator.model.immutability import immutable
 from perdure_operator.model.policies import Failure, RetryPolicy, WorkflowTimeouts
 from perdure_operator.model.resources import Resource, ResourceStatus
 from perdure_operator.model.workerpool import WorkerSpec
@@ -90,12 +90,14 @@ class WorkflowSpec(SpecModel):
                 "timeouts",
                 "retryPolicy",
                 "memo",
-                remedy=_REMEDY,
-            ),
-            nothing_else_changes(
-                "input",
-                mutable=("suspend", "cancel", "signals", "deletionPolicy"),
-                optional=("ttlSecondsAfterFinished",),
+                hidden=("input",),
+                mutable=(
+                    "suspend",
+                    "cancel",
+                    "signals",
+                    "ttlSecondsAfterFinished",
+                    "deletionPolicy",
+                ),
                 remedy=_REMEDY,
             ),
         )
