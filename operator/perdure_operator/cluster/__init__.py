@@ -1,0 +1,45 @@
+"""The Kubernetes API as the operator sees it: a port of six verbs, and its one adapter.
+
+``port`` says what can be asked, ``kinds`` of what, ``errors`` what can go wrong; ``limiter``
+keeps the operator from flooding the API server; ``api`` is the adapter over the asyncio client
+and the only module that imports it. Objects are plain dictionaries, as JSON gave them.
+"""
+
+from perdure_operator.cluster.errors import (
+    ClusterError,
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    NotFoundError,
+    UnavailableError,
+)
+from perdure_operator.cluster.kinds import (
+    ACTIVITIES,
+    CONFIG_MAPS,
+    JOBS,
+    PODS,
+    WORKER_POOLS,
+    WORKFLOWS,
+    ObjectKind,
+    ObjectRef,
+)
+from perdure_operator.cluster.port import Cluster, Manifest
+
+__all__ = [
+    "ACTIVITIES",
+    "CONFIG_MAPS",
+    "JOBS",
+    "PODS",
+    "WORKER_POOLS",
+    "WORKFLOWS",
+    "Cluster",
+    "ClusterError",
+    "ConflictError",
+    "ForbiddenError",
+    "InvalidError",
+    "Manifest",
+    "NotFoundError",
+    "ObjectKind",
+    "ObjectRef",
+    "UnavailableError",
+]

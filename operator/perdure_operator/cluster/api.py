@@ -1,0 +1,210 @@
+"""The Kubernetes API over the asyncio client: the one adapter of :class:`Cluster`.
+
+It works on addresses and dictionaries instead of the client's generated classes: nothing needs
+to be discovered, an unknown field of a newer API server survives, and an object costs no more
+than its JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.config import load_incluster_config, load_kube_config
+
+from perdure_operator.cluster.errors import ClusterError, UnavailableError, error_for_status
+from perdure_operator.cluster.kinds import ObjectKind, ObjectRef
+from perdure_operator.cluster.limiter import RateLimiter
+from perdure_operator.cluster.port import Manifest
+
+FIELD_MANAGER = "perdure-operator"
+"""Whose fields these are, for server-side apply."""
+
+TIMEOUT = 30.0
+"""Seconds that one call may take; nothing here streams."""
+
+_JSON = "application/json"
+_APPLY = "application/apply-patch+yaml"
+_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+
+CallObserver = Callable[[str, str, int], None]
+"""Told of every call: the verb, the kind's plural, and the HTTP status (0: no answer)."""
+
+
+def is_in_cluster() -> bool:
+    """Tell whether this process runs in a pod with a ServiceAccount's token."""
+    return _TOKEN.exists()
+
+
+async def load_configuration() -> Configuration:
+    """Return how to reach the API server: as a pod does, or as kubectl does."""
+    configuration = Configuration()
+    if is_in_cluster():
+        load_incluster_config(configuration)  # type: ignore[no-untyped-call] # it has no types
+    else:
+        await load_kube_config(  # type: ignore[no-untyped-call] # likewise
+            client_configuration=configuration, persist_config=False
+        )
+    return configuration
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Request:
+    """One call, before it is sent."""
+
+    verb: str
+    kind: str = ""
+    method: str
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: Manifest | None = None
+    content_type: str = _JSON
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.path}"
+
+
+class KubernetesCluster:
+    """The cluster that a configuration leads to."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        limiter: RateLimiter,
+        observe: CallObserver = lambda _verb, _kind, _status: None,
+    ) -> None:
+        self._client: Any = ApiClient(configuration)
+        self._client.user_agent = FIELD_MANAGER
+        self._limiter = limiter
+        self._observe = observe
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._client.close()
+
+    async def serves(self, group: str, version: str) -> frozenset[str]:
+        """Return the plurals of the kinds that the API server has in this version of a group."""
+        request = _Request(verb="discover", method="GET", path=f"/apis/{group}/{version}")
+        found = await self._call(request, missing_ok=True)
+        return frozenset(resource["name"] for resource in (found or {}).get("resources", ()))
+
+    async def get(self, kind: ObjectKind, ref: ObjectRef) -> Manifest | None:
+        """See :meth:`Cluster.get`."""
+        path = kind.path(ref.namespace, ref.name)
+        request = _Request(verb="get", kind=kind.plural, method="GET", path=path)
+        return await self._call(request, missing_ok=True)
+
+    async def list(
+        self, kind: ObjectKind, namespace: str, *, labels: Mapping[str, str]
+    ) -> list[Manifest]:
+        """See :meth:`Cluster.list`."""
+        selector = ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
+        request = _Request(
+            verb="list",
+            kind=kind.plural,
+            method="GET",
+            path=kind.path(namespace),
+            query={"labelSelector": selector},
+        )
+        found = await self._call(request) or {}
+        return list(found.get("items", ()))
+
+    async def create(self, kind: ObjectKind, manifest: Manifest) -> Manifest:
+        """See :meth:`Cluster.create`."""
+        request = _Request(
+            verb="create",
+            kind=kind.plural,
+            method="POST",
+            path=kind.path(manifest["metadata"]["namespace"]),
+            query={"fieldManager": FIELD_MANAGER},
+            body=manifest,
+        )
+        return await self._call(request) or {}
+
+    async def apply(self, kind: ObjectKind, manifest: Manifest) -> Manifest:
+        """See :meth:`Cluster.apply`."""
+        return await self._apply("apply", kind, manifest)
+
+    async def apply_status(self, kind: ObjectKind, manifest: Manifest) -> Manifest:
+        """See :meth:`Cluster.apply_status`."""
+        return await self._apply("apply_status", kind, manifest, subresource="status")
+
+    async def delete(self, kind: ObjectKind, ref: ObjectRef, *, uid: str) -> None:
+        """See :meth:`Cluster.delete`."""
+        request = _Request(
+            verb="delete",
+            kind=kind.plural,
+            method="DELETE",
+            path=kind.path(ref.namespace, ref.name),
+            body={"propagationPolicy": "Background", "preconditions": {"uid": uid}},
+        )
+        await self._call(request, missing_ok=True)
+
+    async def _apply(
+        self, verb: str, kind: ObjectKind, manifest: Manifest, *, subresource: str = ""
+    ) -> Manifest:
+        metadata = manifest["metadata"]
+        request = _Request(
+            verb=verb,
+            kind=kind.plural,
+            method="PATCH",
+            path=kind.path(metadata["namespace"], metadata["name"], subresource=subresource),
+            # Our fields are ours alone, so whoever else took one is overruled.
+            query={"fieldManager": FIELD_MANAGER, "force": "true"},
+            body=manifest,
+            content_type=_APPLY,
+        )
+        return await self._call(request) or {}
+
+    async def _call(self, request: _Request, *, missing_ok: bool = False) -> Manifest | None:
+        """Send a request and read the answer; None for a 404 that is fine."""
+        await self._limiter.wait()
+        try:
+            status, text = await self._send(request)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self._observe(request.verb, request.kind, 0)
+            reason = f"the API server was not reached ({type(error).__name__}: {error})"
+            raise UnavailableError(str(request), reason) from error
+
+        self._observe(request.verb, request.kind, status)
+        if status == 404 and missing_ok:
+            return None
+        if status >= 400:
+            raise _refusal(status, str(request), text)
+        found: Manifest = json.loads(text)
+        return found
+
+    async def _send(self, request: _Request) -> tuple[int, bytes]:
+        serialized = await self._client.param_serialize(
+            request.method,
+            request.path,
+            query_params=list(request.query.items()),
+            header_params={"Accept": _JSON, "Content-Type": request.content_type},
+            body=request.body,
+            auth_settings=["BearerToken"],
+        )
+        response = await self._client.call_api(*serialized, _request_timeout=TIMEOUT)
+        return response.status, await response.read()
+
+
+def _refusal(status: int, request: str, text: bytes) -> ClusterError:
+    """Return the error for an answer of 400 or above, with the message the API server gave."""
+    try:
+        message = json.loads(text)["message"]
+    except (ValueError, KeyError, TypeError):
+        message = text[:500].decode(errors="replace")
+    return error_for_status(status, request, f"{status} {message}")

@@ -1,0 +1,48 @@
+"""What the operator asks of the Kubernetes API.
+
+Every method raises :class:`~perdure_operator.cluster.errors.ClusterError`, by who must act, and
+may be called again after any of them: reading has no effect, applying and deleting say what is
+wanted rather than what to do, and creating a name twice is a conflict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from perdure_operator.cluster.kinds import ObjectKind, ObjectRef
+
+Manifest = dict[str, Any]
+"""An object as the API's JSON has it. Never changed in place once it was read."""
+
+
+class Cluster(Protocol):
+    """The port."""
+
+    async def get(self, kind: ObjectKind, ref: ObjectRef) -> Manifest | None:
+        """Return the object, or None when there is none."""
+
+    async def list(
+        self, kind: ObjectKind, namespace: str, *, labels: Mapping[str, str]
+    ) -> list[Manifest]:
+        """Return the namespace's objects that have all of ``labels``."""
+
+    async def create(self, kind: ObjectKind, manifest: Manifest) -> Manifest:
+        """Make a new object.
+
+        Raises:
+            ConflictError: The name is taken.
+        """
+
+    async def apply(self, kind: ObjectKind, manifest: Manifest) -> Manifest:
+        """Have the object's fields be as in ``manifest``, and make it when there is none.
+
+        Fields that an earlier ``apply`` named and this one does not are taken back; what others
+        wrote stays. With a ``metadata.uid`` it is refused when the object is another one.
+        """
+
+    async def apply_status(self, kind: ObjectKind, manifest: Manifest) -> Manifest:
+        """Do as :meth:`apply`, for the object's status alone. It makes no object."""
+
+    async def delete(self, kind: ObjectKind, ref: ObjectRef, *, uid: str) -> None:
+        """Delete this very object and, in the background, what it owns. Gone is fine."""
