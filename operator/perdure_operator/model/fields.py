@@ -6,7 +6,7 @@ schema the API server gets for it. What belongs to one kind only is in that kind
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
@@ -19,6 +19,7 @@ from pydantic import (
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     PlainSerializer,
     WithJsonSchema,
 )
@@ -28,6 +29,7 @@ from pydantic_core import CoreSchema, core_schema
 from perdure_operator.model.durations import (
     DURATION_MAX_LENGTH,
     DURATION_PATTERN,
+    DurationError,
     format_duration,
     parse_duration,
 )
@@ -79,7 +81,11 @@ def cel_rules(*rules: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _read_duration(value: object) -> object:
-    return parse_duration(value) if isinstance(value, str) else value
+    if isinstance(value, timedelta):
+        return value
+    if isinstance(value, str):
+        return parse_duration(value)
+    raise DurationError(str(value), "it is not text")
 
 
 def _not_negative(value: timedelta) -> timedelta:
@@ -174,3 +180,35 @@ class Clipped:
         if isinstance(value, str) and len(value) > self.limit:
             return value[: self.limit - 1] + "…"
         return value
+
+
+@dataclass(frozen=True, slots=True)
+class UniqueBy:
+    """A list whose items differ in ``key``; server-side apply merges it item by item."""
+
+    key: str
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Check once the items have been read."""
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Say so to the API server."""
+        return handler(schema) | {
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": [self.key],
+        }
+
+    def check(self, items: Sequence[BaseModel]) -> Sequence[BaseModel]:
+        """Return ``items`` if no two of them have the same key."""
+        seen: set[object] = set()
+        for item in items:
+            key = getattr(item, self.key)
+            if key in seen:
+                raise ValueError(f"each {self.key} may be there once, and {key!r} is there again")
+            seen.add(key)
+        return items

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field
 
 from perdure_operator.model.conditions import Condition
-from perdure_operator.model.fields import CamelModel, StatusModel, Time
+from perdure_operator.model.fields import CamelModel, StatusModel, Time, UniqueBy
 
 GROUP = "perdure.dev"
 VERSION = "v1alpha1"
@@ -57,16 +57,7 @@ class ResourceStatus(StatusModel):
 
     observed_generation: int | None = Field(default=None, ge=0)
     """The generation of the spec that this status was written for."""
-    conditions: Annotated[
-        tuple[Condition, ...],
-        Field(
-            max_length=32,
-            json_schema_extra={
-                "x-kubernetes-list-type": "map",
-                "x-kubernetes-list-map-keys": ["type"],
-            },
-        ),
-    ] = ()
+    conditions: Annotated[tuple[Condition, ...], Field(max_length=32), UniqueBy("type")] = ()
     """Ready, Reconciling, Stalled, WorkersReady; Complete and Failed for what runs to its end."""
 
 

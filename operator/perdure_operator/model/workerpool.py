@@ -19,6 +19,7 @@ from perdure_operator.model.fields import (
     PositiveDuration,
     QueueName,
     SpecModel,
+    UniqueBy,
     cel,
     cel_rules,
 )
@@ -136,16 +137,7 @@ class WorkerSpec(SpecModel):
     """How many tasks one worker holds at once."""
     scaling: Scaling = Scaling()
     """How many workers there may be."""
-    env: Annotated[
-        tuple[EnvVar, ...],
-        Field(
-            max_length=256,
-            json_schema_extra={
-                "x-kubernetes-list-type": "map",
-                "x-kubernetes-list-map-keys": ["name"],
-            },
-        ),
-    ] = ()
+    env: Annotated[tuple[EnvVar, ...], Field(max_length=256), UniqueBy("name")] = ()
     """Environment variables of the workers."""
     service_account_name: ObjectName | None = None
     """The ServiceAccount the workers' pods run as. Without it: the namespace's default one."""
@@ -209,16 +201,18 @@ class WorkerPoolStatus(ResourceStatus):
     """How many tasks wait for a worker."""
 
 
+NAME_TOO_LONG = (
+    f"the name is longer than {POOL_NAME_MAX_LENGTH} characters, and the names of the worker Jobs "
+    "begin with it: choose a shorter one"
+)
+
+
 class WorkerPool(Resource):
     """Where code runs: an image or code from a ConfigMap, a task queue, and bounds."""
 
     model_config = ConfigDict(
         json_schema_extra=cel_rules(
-            cel(
-                f"size(self.metadata.name) <= {POOL_NAME_MAX_LENGTH}",
-                f"the name is longer than {POOL_NAME_MAX_LENGTH} characters, and the names of the "
-                "worker Jobs begin with it: choose a shorter one",
-            )
+            cel(f"size(self.metadata.name) <= {POOL_NAME_MAX_LENGTH}", NAME_TOO_LONG)
         )
     )
 
@@ -230,6 +224,12 @@ class WorkerPool(Resource):
     """Which code runs where, and with how many workers."""
     status: WorkerPoolStatus = WorkerPoolStatus()
     """What the operator knows about the workers."""
+
+    @model_validator(mode="after")
+    def _leaves_room_in_names(self) -> WorkerPool:
+        if len(self.metadata.name) > POOL_NAME_MAX_LENGTH:
+            raise ValueError(NAME_TOO_LONG)
+        return self
 
     @property
     def task_queue(self) -> str:

@@ -21,6 +21,7 @@ from perdure_operator.model.fields import (
     StatusModel,
     Time,
     TypeName,
+    UniqueBy,
     cel,
     cel_rules,
 )
@@ -127,17 +128,14 @@ class WorkflowSpec(SpecModel):
         tuple[Signal, ...],
         Field(
             max_length=MAX_SIGNALS,
-            json_schema_extra={
-                "x-kubernetes-list-type": "map",
-                "x-kubernetes-list-map-keys": ["id"],
-                **cel_rules(
-                    cel(
-                        "oldSelf.all(old, self.exists(new, new.id == old.id))",
-                        "signals can only be appended: leave those that are there in the list",
-                    )
-                ),
-            },
+            json_schema_extra=cel_rules(
+                cel(
+                    "oldSelf.all(old, self.exists(new, new.id == old.id))",
+                    "signals can only be appended: leave those that are there in the list",
+                )
+            ),
         ),
+        UniqueBy("id"),
     ] = ()
     """Messages for the run, each delivered once. Append to the list; leave what is in it."""
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
