@@ -10,14 +10,22 @@ from __future__ import annotations
 
 import random
 from asyncio.events import _get_running_loop
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from perdure.workflow._requests import (
+    ActivityCancellationType,
+    ActivityHandle,
+    ActivityRequest,
+    StepRequest,
+)
 
 if TYPE_CHECKING:
-    from perdure.workflow._activities import ActivityHandle, ActivityRequest
+    from perdure.converter import PayloadConverter
     from perdure.workflow._info import Info
-    from perdure.workflow._steps import StepHandle, StepRequest
+
+HandlerKind = Literal["signal", "query"]
 
 RUNTIME_ATTRIBUTE = "__perdure_runtime__"
 """Where a workflow's loop keeps its runtime; no other loop has it."""
@@ -36,14 +44,22 @@ class Runtime(Protocol):
     def info(self) -> Info:
         """Return what is known of the run."""
 
-    def memo(self) -> Mapping[str, Any]:
-        """Return the run's memo, decoded."""
+    @property
+    def instance(self) -> Any:
+        """The object whose methods are the workflow."""
+
+    @property
+    def payload_converter(self) -> PayloadConverter:
+        """What values are turned into payloads with."""
 
     def is_replaying(self) -> bool:
         """Whether recorded activations are being run again."""
 
+    def is_read_only(self) -> bool:
+        """Whether nothing may be asked for right now, because a query is answered."""
+
     def history_length(self) -> int:
-        """Return the id of the last event of the current activation."""
+        """Return the id of the last event that the run has been told of."""
 
     def cancellation_reason(self) -> str | None:
         """Return why the run was asked to end; ``None`` while it was not."""
@@ -54,22 +70,29 @@ class Runtime(Protocol):
     def start_activity(self, request: ActivityRequest) -> ActivityHandle[Any]:
         """Ask for an activity."""
 
-    def start_step(self, request: StepRequest) -> StepHandle[Any]:
+    def start_local_activity(
+        self, request: StepRequest, *, cancellation_type: ActivityCancellationType, activity_id: str
+    ) -> ActivityHandle[Any]:
+        """Ask for an activity as a step."""
+
+    def start_step(self, request: StepRequest) -> Awaitable[Any]:
         """Ask for a step."""
 
-    async def sleep(self, duration: float, *, summary: str) -> None:
-        """Wait for ``duration`` seconds on a durable timer."""
+    def sleep(self, seconds: float, *, summary: str) -> Awaitable[None]:
+        """Wait on a durable timer."""
 
-    async def wait_condition(
+    def wait_condition(
         self, fn: Callable[[], bool], *, timeout: timedelta | float | None, timeout_summary: str
-    ) -> None:
+    ) -> Awaitable[None]:
         """Wait until ``fn`` is true."""
 
-    def handler(self, kind: str, name: str | None) -> Callable[..., Any] | None:
-        """Return the ``signal`` or ``query`` handler of a name (``None``: the dynamic one)."""
+    def handler(self, kind: HandlerKind, name: str | None) -> Callable[..., Any] | None:
+        """Return the handler of a name (``None``: the dynamic one)."""
 
-    def set_handler(self, kind: str, name: str | None, fn: Callable[..., Any] | None) -> None:
-        """Set or drop a ``signal`` or ``query`` handler while the run lives."""
+    def set_handler(
+        self, kind: HandlerKind, name: str | None, fn: Callable[..., Any] | None
+    ) -> None:
+        """Set or drop a handler while the run lives."""
 
     def all_handlers_finished(self) -> bool:
         """Whether no signal handler is running."""

@@ -1,0 +1,96 @@
+"""Type variables of the public signatures, and types read from users' annotations.
+
+Annotations are read when they are first needed, not when a decorator runs, so that a class may be
+named in them before it is defined.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import typing
+from collections.abc import Awaitable, Callable
+from typing import Any, ParamSpec, TypeVar
+
+from perdure.exceptions import UsageError
+
+P = ParamSpec("P")
+A = TypeVar("A")
+R = TypeVar("R")
+S = TypeVar("S")
+ClassT = TypeVar("ClassT", bound=type)
+CallableT = TypeVar("CallableT", bound=Callable[..., Any])
+
+AsyncNoArg = Callable[[], Awaitable[R]]
+SyncNoArg = Callable[[], R]
+AsyncOneArg = Callable[[A], Awaitable[R]]
+SyncOneArg = Callable[[A], R]
+AsyncMethodNoArg = Callable[[S], Awaitable[R]]
+SyncMethodNoArg = Callable[[S], R]
+AsyncMethodOneArg = Callable[[S, A], Awaitable[R]]
+SyncMethodOneArg = Callable[[S, A], R]
+
+POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+class UnsetType:
+    """The type of :data:`UNSET`."""
+
+
+UNSET = UnsetType()
+"""An argument that was not given, where ``None`` could be one."""
+
+
+def positional(fn: Callable[..., Any], *, skip_self: bool) -> list[inspect.Parameter]:
+    """Return the parameters that can be given by position."""
+    parameters = [
+        each for each in inspect.signature(fn).parameters.values() if each.kind in POSITIONAL
+    ]
+    return parameters[1:] if skip_self else parameters
+
+
+def argument_types(fn: Callable[..., Any], *, skip_self: bool) -> list[Any] | None:
+    """Return the annotations of the positional parameters; ``None`` when one has none.
+
+    Raises:
+        UsageError: an annotation names something that is not there at run time.
+    """
+    hints = _hints(fn)
+    names = [each.name for each in positional(fn, skip_self=skip_self)]
+    if any(name not in hints for name in names):
+        return None
+    return [hints[name] for name in names]
+
+
+def return_type(fn: Callable[..., Any]) -> Any | None:
+    """Return the annotation of the result, or ``None``.
+
+    Raises:
+        UsageError: an annotation names something that is not there at run time.
+    """
+    return _hints(fn).get("return")
+
+
+@functools.lru_cache(maxsize=4096)
+def return_type_or_none(fn: Callable[..., Any]) -> Any | None:
+    """Return the annotation of the result of any callable, if it can be told."""
+    function = fn
+    while isinstance(function, functools.partial):
+        function = function.func
+    if not inspect.isroutine(function):
+        function = (function if inspect.isclass(function) else type(function)).__call__
+    try:
+        return typing.get_type_hints(function, include_extras=True).get("return")
+    except (NameError, TypeError, AttributeError):
+        return None
+
+
+def _hints(fn: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(inspect.unwrap(fn), include_extras=True)
+    except NameError as error:
+        raise UsageError(
+            f"cannot read the annotations of {fn.__qualname__}: {error}. Payloads are decoded by "
+            "them, so what they name must be importable at run time: at module level, not within "
+            "a function and not only under TYPE_CHECKING"
+        ) from error
