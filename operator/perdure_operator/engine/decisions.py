@@ -7,7 +7,7 @@ does not fit the run's state is refused with words for the one who asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 import msgspec
@@ -107,6 +107,7 @@ def request_cancel(run: Run, request: CancelRequest) -> list[Event]:
         return []
     events: list[Event] = [ev.CancelRequested(reason=request.reason, identity=request.identity)]
     if not run.is_workflow:
+        events.append(ev.ActivityCancelRequested(seq=ONLY_SEQ))
         events += cancel_activity(run, ONLY_SEQ)
     return events
 
@@ -151,11 +152,19 @@ def _end_with(closing: Event) -> Event:
             raise AssertionError(f"{closing} does not close an activity")
 
 
-def cancel_activity(run: Run, seq: int) -> list[Event]:
-    """Close an activity that is asked to stop and has no attempt running."""
+def cancel_activity(run: Run, seq: int, just_asked: Container[int] = ()) -> list[Event]:
+    """Close an activity that is asked to stop, unless an attempt runs, which must be told first.
+
+    Args:
+        run: Whose activity it is.
+        seq: Which.
+        just_asked: Activities that the same report schedules: nobody has begun them.
+    """
     activity = run.activities.get(seq)
     if activity is None:
-        return []
+        if seq not in just_asked:
+            return []
+        return [ev.ActivityCanceled(seq=seq)]
     became = attempts.request_cancel(activity)
     return close_activity(run, became) if isinstance(became, attempts.Closed) else []
 
@@ -206,7 +215,7 @@ def record_progress(
         events.append(_step_event(step, on_step if number == 0 else None))
     for command in progress.commands:
         if isinstance(command, cmd.RequestCancelActivity):
-            events += cancel_activity(run, command.seq)
+            events += cancel_activity(run, command.seq, taken)
     return events
 
 

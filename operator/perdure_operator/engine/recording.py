@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from msgspec import structs
+
 from perdure.protocol import events as ev
 from perdure.protocol.events import Event, HistoryEvent
 from perdure.protocol.payloads import Millis
@@ -66,6 +68,9 @@ def record(
     for event in events:
         if isinstance(event, ev.ActivityScheduled) and event.seq in run.scheduled:
             put[event.seq] = assign(event, attempts.schedule(event, time))
+        elif isinstance(event, ev.ActivityCancelRequested) and event.seq in run.activities:
+            # Still open, so an attempt runs: whoever runs it must be told.
+            put[event.seq] = structs.replace(run.activities[event.seq], cancel_requested=True)
     run.activities.update(put)
 
     put_timers = [

@@ -1,0 +1,298 @@
+"""Activities' attempts: handing out, reports, heartbeats, timeouts, lost workers.
+
+An attempt is begun in the commit that makes it known: when a worker has a slot at the moment
+an activity is scheduled, scheduling and beginning are one commit, so that an activity costs
+two. Its fencing token is run, seq and attempt number; a report with another one is refused.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from perdure.protocol import events as ev
+from perdure.protocol import messages as msg
+from perdure.protocol.messages import AttemptRef
+from perdure.protocol.payloads import Millis
+from perdure_operator.engine import attempts, decisions
+from perdure_operator.engine.transitions import OpenActivity, Transition
+from perdure_operator.server.alarms import Alarm, Alarms
+from perdure_operator.server.dispatching import ActivityKey, Dispatcher
+from perdure_operator.server.keeping import HotRun, Keeper, LostError
+from perdure_operator.server.limits import oversize, too_large
+from perdure_operator.server.metrics import Metrics
+from perdure_operator.server.sessions import Session
+
+log = logging.getLogger(__name__)
+
+
+class ActivityTasks:
+    """The activity attempts of one server."""
+
+    def __init__(
+        self,
+        keeper: Keeper,
+        dispatcher: Dispatcher,
+        alarms: Alarms,
+        metrics: Metrics,
+        now: Callable[[], Millis],
+    ) -> None:
+        self._keeper = keeper
+        self._dispatcher = dispatcher
+        self._alarms = alarms
+        self._metrics = metrics
+        self._now = now
+        self._holders: dict[AttemptRef, Session] = {}
+        """Which session has an attempt."""
+        self._unsent: set[AttemptRef] = set()
+        """Begun, and on its way to the disk: not yet sent to the worker."""
+
+    # --- beginning attempts ----------------------------------------------------------------
+
+    def assign(
+        self, hot: HotRun, scheduled: ev.ActivityScheduled, activity: OpenActivity
+    ) -> OpenActivity:
+        """Begin the next attempt if a worker has a slot for it right now."""
+        key = (hot.run.ref.namespace, activity.task_queue)
+        session = self._dispatcher.pick_for_activity(key, scheduled.activity_type)
+        if session is None:
+            return activity
+        begun = attempts.begin(
+            scheduled,
+            activity,
+            worker_id=session.worker_id,
+            identity=session.identity,
+            now=self._now(),
+        )
+        ref = _ref(hot, begun)
+        session.held_attempts.add(ref)
+        self._holders[ref] = session
+        self._unsent.add(ref)
+        return begun
+
+    async def offer(self, key: ActivityKey) -> None:
+        """A worker has a slot for this activity, which waited for one."""
+        hot = await self._keeper.get(key[0])
+        if hot is None:
+            return
+        activity = hot.run.activities.get(key[1])
+        if activity is None or activity.is_started or activity.visible > self._now():
+            return
+        begun = self.assign(hot, hot.run.scheduled[activity.seq], activity)
+        if begun.is_started:
+            self._keeper.record(hot, (), attempts_changed=(begun,))
+        else:
+            self._wait_for_worker(hot, activity)
+
+    def after_commit(self, hot: HotRun, transition: Transition) -> None:
+        """Send what was begun, wait for what was not, stop what is not wanted."""
+        for activity in transition.put_activities:
+            ref = _ref(hot, activity)
+            if ref in self._unsent:
+                self._unsent.discard(ref)
+                self._send(hot, activity, ref)
+            current = hot.run.activities.get(activity.seq)
+            if current is not None:
+                self._watch(hot, current)
+        for recorded in transition.events:
+            if isinstance(recorded.event, ev.ActivityCancelRequested):
+                self._tell_worker(hot, recorded.event.seq)
+        for seq in transition.drop_activities:
+            self._dispatcher.drop_activity((hot.run_id, seq))
+        if hot.run.is_closed and transition.drop_activities:
+            self._stop_all(hot)
+
+    def _send(self, hot: HotRun, activity: OpenActivity, ref: AttemptRef) -> None:
+        session = self._holders.get(ref)
+        if session is None or not session.is_open:
+            return  # Lost while it was being written: on_session_lost saw to it.
+        scheduled = hot.run.scheduled.get(activity.seq)
+        if scheduled is None:
+            self._forget(ref)
+            return
+        assert activity.started is not None
+        session.send(
+            msg.ActivityTask(
+                attempt=ref,
+                namespace=hot.run.ref.namespace,
+                workflow_id=hot.run.ref.workflow_id,
+                workflow_type=hot.run.start.workflow_type,
+                activity_id=scheduled.activity_id,
+                activity_type=scheduled.activity_type,
+                task_queue=scheduled.task_queue,
+                input=scheduled.input,
+                headers=scheduled.headers,
+                scheduled=activity.scheduled,
+                started=activity.started,
+                schedule_to_close_timeout=scheduled.schedule_to_close_timeout,
+                start_to_close_timeout=scheduled.start_to_close_timeout,
+                heartbeat_timeout=scheduled.heartbeat_timeout,
+                heartbeat_details=activity.heartbeat_details,
+                standalone=not hot.run.is_workflow,
+            )
+        )
+
+    def _watch(self, hot: HotRun, activity: OpenActivity) -> None:
+        """See to it that the activity is looked at when its time comes."""
+        if not activity.is_started and activity.visible <= self._now():
+            self._wait_for_worker(hot, activity)
+        elif activity.wake < attempts.NEVER:
+            self._alarms.set(activity.wake, Alarm.ACTIVITY, hot.run_id, activity.seq)
+
+    def _wait_for_worker(self, hot: HotRun, activity: OpenActivity) -> None:
+        waiting = attempts.look(hot.run.scheduled[activity.seq], activity, self._now())
+        if isinstance(waiting, OpenActivity) and waiting.wake < attempts.NEVER:
+            hot.run.activities[activity.seq] = waiting
+            self._alarms.set(waiting.wake, Alarm.ACTIVITY, hot.run_id, activity.seq)
+        key = (hot.run.ref.namespace, activity.task_queue)
+        self._dispatcher.add_activity(key, (hot.run_id, activity.seq))
+
+    # --- reports ---------------------------------------------------------------------------
+
+    async def on_report(self, session: Session, report: msg.ActivityReport) -> None:
+        """A worker says how an attempt ended."""
+        ref = report.attempt
+        session.held_attempts.discard(ref)
+        self._holders.pop(ref, None)
+        hot, activity = await self._current(session, ref)
+        if hot is None or activity is None:
+            self._metrics.refusals.labels("late_attempt").inc()
+            session.send(msg.ReportAccepted(attempt=ref, accepted=False))
+            self._pump(session)
+            return
+        became = self._judge(hot, activity, report)
+
+        def accepted() -> None:
+            session.send(msg.ReportAccepted(attempt=ref))
+            self._pump(session)
+
+        def lost(_error: LostError) -> None:
+            # The worker keeps the report and repeats it when it has connected again.
+            session.break_off()
+
+        if isinstance(became, attempts.Closed):
+            events = decisions.close_activity(hot.run, became)
+            self._keeper.record(hot, events, done=accepted, lost=lost)
+        else:
+            self._keeper.record(hot, (), attempts_changed=(became,), done=accepted, lost=lost)
+
+    def _judge(
+        self, hot: HotRun, activity: OpenActivity, report: msg.ActivityReport
+    ) -> OpenActivity | attempts.Closed:
+        scheduled = hot.run.scheduled[activity.seq]
+        message = oversize((report.result,), f"result of activity {scheduled.activity_type!r}")
+        failure = too_large(message) if message else report.failure
+        if failure is not None:
+            return attempts.fail(scheduled, activity, failure, self._now())
+        return attempts.complete(activity, report.result)
+
+    async def on_heartbeat(self, session: Session, beat: msg.ActivityHeartbeat) -> None:
+        """An attempt is alive."""
+        hot, activity = await self._current(session, beat.attempt)
+        if hot is None or activity is None:
+            session.send(msg.CancelActivity(attempt=beat.attempt, reason="not_found"))
+            return
+        beaten = attempts.beat(hot.run.scheduled[activity.seq], activity, beat.details, self._now())
+        if beat.details == activity.heartbeat_details:
+            hot.run.activities[activity.seq] = beaten
+            self._watch(hot, beaten)
+        else:
+            self._keeper.record(hot, (), attempts_changed=(beaten,))
+
+    async def _current(
+        self, session: Session, ref: AttemptRef
+    ) -> tuple[HotRun | None, OpenActivity | None]:
+        """Return the activity if ``ref`` is its running attempt, and this worker's."""
+        hot = await self._keeper.get(ref.run_id)
+        activity = hot.run.activities.get(ref.seq) if hot is not None else None
+        if activity is None or activity.attempt != ref.attempt:
+            return hot, None
+        return hot, activity if activity.worker_id == session.worker_id else None
+
+    # --- time, cancellation, lost workers --------------------------------------------------
+
+    async def look(self, run_id: str, seq: int) -> None:
+        """An activity's time has come, or had come before something changed."""
+        hot = await self._keeper.get(run_id)
+        activity = hot.run.activities.get(seq) if hot is not None else None
+        if hot is None or activity is None or activity.wake > self._now():
+            return
+        became = attempts.look(hot.run.scheduled[seq], activity, self._now())
+        if activity.is_started and became is not activity:
+            self._stop(_ref(hot, activity), "timed_out")
+        self._take_over(hot, activity, became)
+
+    def _take_over(
+        self, hot: HotRun, activity: OpenActivity, became: OpenActivity | attempts.Closed
+    ) -> None:
+        if isinstance(became, attempts.Closed):
+            self._keeper.record(hot, decisions.close_activity(hot.run, became))
+        elif activity.is_started and became is not activity:
+            self._keeper.record(hot, (), attempts_changed=(became,))
+        elif not activity.is_started:
+            self._watch(hot, became)
+
+    def _tell_worker(self, hot: HotRun, seq: int) -> None:
+        activity = hot.run.activities.get(seq)
+        if activity is not None and activity.is_started:
+            self._stop(_ref(hot, activity), "cancel_requested")
+
+    def _stop(self, ref: AttemptRef, reason: str) -> None:
+        session = self._holders.get(ref)
+        if session is not None:
+            session.send(msg.CancelActivity(attempt=ref, reason=reason))
+
+    def _stop_all(self, hot: HotRun) -> None:
+        for ref in [each for each in self._holders if each.run_id == hot.run_id]:
+            self._stop(ref, "not_found")
+
+    async def adopt(self, session: Session, held: tuple[AttemptRef, ...]) -> None:
+        """A worker has come back and still has these attempts; others it had are lost."""
+        for ref in held:
+            hot, activity = await self._current(session, ref)
+            if hot is None or activity is None:
+                session.send(msg.CancelActivity(attempt=ref, reason="not_found"))
+                continue
+            session.held_attempts.add(ref)
+            self._holders[ref] = session
+            if activity.cancel_requested:
+                self._stop(ref, "cancel_requested")
+
+    async def lose(self, worker_id: str, refs: set[AttemptRef]) -> None:
+        """The worker of these attempts is gone for good: they are tried elsewhere."""
+        for ref in refs:
+            holder = self._holders.get(ref)
+            if holder is not None and holder.is_open:
+                continue  # It came back in time.
+            self._forget(ref)
+            hot = await self._keeper.get(ref.run_id)
+            activity = hot.run.activities.get(ref.seq) if hot is not None else None
+            if hot is None or activity is None or activity.attempt != ref.attempt:
+                continue
+            if activity.worker_id == worker_id:
+                became = attempts.lose_worker(hot.run.scheduled[ref.seq], activity, self._now())
+                self._take_over(hot, activity, became)
+
+    def on_broken(self, hot: HotRun) -> None:
+        """What was begun and not recorded was never begun."""
+        for ref in [each for each in self._unsent if each.run_id == hot.run_id]:
+            self._forget(ref)
+
+    async def resume(self, hot: HotRun) -> None:
+        """Take up a run's activities as they were read from the store."""
+        for activity in tuple(hot.run.activities.values()):
+            self._watch(hot, activity)
+
+    def _forget(self, ref: AttemptRef) -> None:
+        self._unsent.discard(ref)
+        session = self._holders.pop(ref, None)
+        if session is not None:
+            session.held_attempts.discard(ref)
+            self._pump(session)
+
+    def _pump(self, session: Session) -> None:
+        self._dispatcher.pump((session.namespace, session.task_queue))
+
+
+def _ref(hot: HotRun, activity: OpenActivity) -> AttemptRef:
+    return AttemptRef(hot.run_id, activity.seq, activity.attempt)

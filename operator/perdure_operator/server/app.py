@@ -1,0 +1,125 @@
+"""The HTTP port: verbs, the worker stream, health, metrics."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from perdure.protocol.verbs import VERBS, ErrorResponse
+from perdure_operator.server.errors import VerbError
+from perdure_operator.server.host import Host
+from perdure_operator.server.limits import MAX_BODY_BYTES
+from perdure_operator.server.streams import Streams
+from perdure_operator.server.verbs import Verbs
+from perdure_operator.store.port import StoreError
+
+log = logging.getLogger(__name__)
+
+MSGPACK = "application/msgpack"
+JSON = "application/json"
+
+
+def build_app(host: Host) -> web.Application:
+    """Return the application that serves ``host``."""
+    app = web.Application(client_max_size=MAX_BODY_BYTES)
+    verbs, streams = Verbs(host), Streams(host)
+    for request_type, (name, _) in VERBS.items():
+        endpoint = _Endpoint(host, name, request_type, verbs.table[request_type])
+        app.router.add_post(f"/api/v1/{name}", endpoint.serve)
+    app.router.add_get("/api/v1/stream", streams.serve)
+    _add_probes(app, host)
+
+    async def stop(_app: web.Application) -> None:
+        host.is_ready = False
+        host.changes.end()
+        await streams.close()
+
+    app.on_shutdown.append(stop)
+    return app
+
+
+class _Endpoint:
+    """One verb over HTTP, in JSON or MessagePack."""
+
+    def __init__(
+        self,
+        host: Host,
+        name: str,
+        request_type: type[Any],
+        verb: Callable[[Any], Awaitable[object]],
+    ) -> None:
+        self._host = host
+        self._name = name
+        self._verb = verb
+        self._decoders = {
+            MSGPACK: msgspec.msgpack.Decoder(request_type).decode,
+            JSON: msgspec.json.Decoder(request_type).decode,
+        }
+
+    async def serve(self, request: web.Request) -> web.Response:
+        """Decode, ask, encode; an error becomes a status and a body that says why."""
+        began = perf_counter()
+        form = MSGPACK if request.content_type == MSGPACK else JSON
+        try:
+            answer: object = await self._answer(request, form)
+            status, outcome = 200, "ok"
+        except VerbError as error:
+            answer, status, outcome = error.response(), error.status, error.code
+        self._host.metrics.verbs.labels(self._name, outcome).observe(perf_counter() - began)
+        encode = msgspec.msgpack.encode if form == MSGPACK else msgspec.json.encode
+        return web.Response(body=encode(answer), status=status, content_type=form)
+
+    async def _answer(self, request: web.Request, form: str) -> object:
+        try:
+            body = await request.read()
+            asked = self._decoders[form](body)
+        except web.HTTPRequestEntityTooLarge:
+            raise VerbError(
+                "TooLarge",
+                f"the request is larger than {MAX_BODY_BYTES // 2**20} MiB; keep large data in "
+                "object storage and pass a reference",
+            ) from None
+        except msgspec.DecodeError as error:
+            raise VerbError("Invalid", f"request to `{self._name}`: {error}") from error
+        if not self._host.is_ready:
+            raise VerbError("Unavailable", "the server starts or stops: try again")
+        try:
+            return await self._verb(asked)
+        except StoreError as error:
+            raise VerbError("Unavailable", f"the store failed: {error}") from error
+
+
+def _add_probes(app: web.Application, host: Host) -> None:
+    async def healthy(_request: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def ready(_request: web.Request) -> web.Response:
+        if host.is_ready:
+            return web.Response(text="ok\n")
+        return web.Response(text="starting or stopping\n", status=503)
+
+    async def metrics(_request: web.Request) -> web.Response:
+        host.metrics.backlog.set(host.dispatcher.backlog)
+        return web.Response(
+            body=host.metrics.render(),
+            headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
+        )
+
+    async def not_found(request: web.Request) -> web.Response:
+        known = ", ".join(sorted(name for name, _ in VERBS.values()))
+        error = ErrorResponse(
+            code="NotFound",
+            message=f"{request.method} {request.path} is nothing here; verbs are POST "
+            f"/api/v1/{{verb}} with one of {known}",
+        )
+        return web.Response(body=msgspec.json.encode(error), status=404, content_type=JSON)
+
+    app.router.add_get("/healthz", healthy)
+    app.router.add_get("/readyz", ready)
+    app.router.add_get("/metrics", metrics)
+    app.router.add_route("*", "/{anything:.*}", not_found)

@@ -1,0 +1,137 @@
+"""Runs as clients see them."""
+
+from __future__ import annotations
+
+from perdure.protocol import events as ev
+from perdure.protocol.failures import CanceledInfo, Failure, TerminatedInfo, TimeoutInfo
+from perdure.protocol.payloads import Millis, Payload
+from perdure.protocol.verbs import (
+    PendingActivity,
+    ResultResponse,
+    RunChange,
+    RunDescription,
+    RunSummary,
+)
+from perdure_operator.engine.runs import Run
+from perdure_operator.engine.transitions import OpenActivity, RunRow
+from perdure_operator.server.keeping import HotRun
+
+
+def result(row: RunRow, closing: ev.Event) -> ResultResponse:
+    """Return how a closed run ended."""
+    failure: Failure | None = None
+    value: Payload | None = None
+    match closing:
+        case ev.WorkflowCompleted(result=value):
+            pass
+        case ev.WorkflowFailed(failure=failure):
+            pass
+        case ev.WorkflowCanceled(details=details):
+            failure = Failure(message="cancelled", info=CanceledInfo(details=details))
+        case ev.WorkflowTerminated(reason=reason):
+            failure = Failure(message=reason or "terminated", info=TerminatedInfo())
+        case ev.WorkflowTimedOut():
+            failure = Failure(message="the run's timeout passed", info=TimeoutInfo())
+        case _:
+            raise AssertionError(f"{ev.event_name(closing)} closes no run")
+    return ResultResponse(run_id=row.run_id, status=row.status, result=value, failure=failure)
+
+
+def summary(row: RunRow) -> RunSummary:
+    """Return a run's line in a list."""
+    return RunSummary(
+        namespace=row.namespace,
+        workflow_id=row.workflow_id,
+        run_id=row.run_id,
+        workflow_type=row.workflow_type,
+        task_queue=row.task_queue,
+        kind=row.kind,
+        status=row.status,
+        started=row.started,
+        closed=row.closed,
+        events=row.last_event,
+        current_step=row.current_step,
+    )
+
+
+def change(row: RunRow) -> RunChange:
+    """Return what ``watch`` tells of a run."""
+    return RunChange(
+        namespace=row.namespace,
+        workflow_id=row.workflow_id,
+        run_id=row.run_id,
+        kind=row.kind,
+        status=row.status,
+        events=row.last_event,
+    )
+
+
+def description(hot: HotRun, now: Millis) -> RunDescription:
+    """Return all that is known of a run short of its history."""
+    run = hot.run
+    failure = run.task_failure
+    return RunDescription(
+        namespace=run.ref.namespace,
+        workflow_id=run.ref.workflow_id,
+        run_id=run.ref.run_id,
+        workflow_type=run.start.workflow_type,
+        task_queue=run.start.task_queue,
+        kind=run.start.kind,
+        status=run.status,
+        started=run.started_at,
+        closed=run.closed_at,
+        events=run.last_event,
+        current_step=run.current_step,
+        history_bytes=run.history_bytes,
+        digest=run.digest.hex(),
+        memo=run.start.memo,
+        pending_activities=tuple(
+            _pending(run, activity, now) for _, activity in sorted(run.activities.items())
+        ),
+        task_attempt=max(hot.failures, 1 if failure else 0) + 1,
+        task_failure_cause=failure.cause if failure else "",
+        task_failure=failure.failure if failure else None,
+        cancel_requested=run.cancel_requested,
+    )
+
+
+def _pending(run: Run, activity: OpenActivity, now: Millis) -> PendingActivity:
+    scheduled = run.scheduled[activity.seq]
+    if activity.cancel_requested:
+        state = "CancelRequested"
+    elif activity.is_started:
+        state = "Started"
+    else:
+        state = "BackingOff" if activity.visible > now else "Scheduled"
+    return PendingActivity(
+        seq=activity.seq,
+        activity_id=scheduled.activity_id,
+        activity_type=scheduled.activity_type,
+        state=state,
+        attempt=activity.attempt if activity.is_started else activity.attempt + 1,
+        scheduled=activity.scheduled,
+        started=activity.started,
+        next_attempt=None if activity.is_started else activity.visible,
+        last_failure=activity.last_failure,
+        heartbeat_details=activity.heartbeat_details,
+        identity=activity.identity,
+    )
+
+
+def format_page(row: RunRow) -> str:
+    """Return where the page after ``row`` begins."""
+    return f"{row.started}/{row.run_id}"
+
+
+def parse_page(page: str) -> tuple[Millis, str] | None:
+    """Read what :func:`format_page` wrote.
+
+    Raises:
+        ValueError: it did not write this.
+    """
+    if not page:
+        return None
+    started, slash, run_id = page.partition("/")
+    if not slash or not started.isdigit() or not run_id:
+        raise ValueError(f"{page!r} is no page: give `next_page` of the response before")
+    return int(started), run_id

@@ -1,0 +1,36 @@
+"""Why a client's request is refused, and the HTTP status that says it."""
+
+from __future__ import annotations
+
+from perdure.protocol.verbs import ErrorResponse
+
+STATUS = {
+    "NotFound": 404,
+    "AlreadyStarted": 409,
+    "AlreadyClosed": 409,
+    "Invalid": 400,
+    "TooLarge": 413,
+    "Unavailable": 503,
+    "NoWorker": 504,
+    "Timeout": 504,
+    "TaskFailing": 409,
+}
+"""HTTP status by error code."""
+
+
+class VerbError(Exception):
+    """A request that cannot be served; the message is for the one who asked."""
+
+    def __init__(self, code: str, message: str, *, run_id: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.run_id = run_id
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return STATUS[self.code]
+
+    def response(self) -> ErrorResponse:
+        """Return the body that tells the client."""
+        return ErrorResponse(code=self.code, message=str(self), run_id=self.run_id)

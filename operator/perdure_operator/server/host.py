@@ -1,0 +1,255 @@
+"""The whole server but for HTTP: the parts put together, and the workers' comings and goings.
+
+A worker that disconnects has a short grace to come back under the same id and go on with its
+attempts; one that is silent for the lease's time has lost them. The same goes for attempts
+that were running when the server itself was stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from perdure.protocol import messages as msg
+from perdure.protocol.messages import AttemptRef, Hello
+from perdure.protocol.payloads import Millis
+from perdure_operator.engine import decisions
+from perdure_operator.engine.transitions import RUN_TIMEOUT_SEQ, Transition
+from perdure_operator.server.activity_tasks import ActivityTasks
+from perdure_operator.server.alarms import Alarm, Alarms
+from perdure_operator.server.changes import Changes
+from perdure_operator.server.committing import Committer
+from perdure_operator.server.dispatching import Dispatcher
+from perdure_operator.server.keeping import HotRun, Keeper
+from perdure_operator.server.metrics import Metrics
+from perdure_operator.server.queries import Queries
+from perdure_operator.server.sessions import Session
+from perdure_operator.server.workflow_tasks import WorkflowTasks
+from perdure_operator.store.port import Store, StoreError
+
+log = logging.getLogger(__name__)
+
+LEASE: Millis = 8_000
+GRACE: Millis = 2_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostSettings:
+    """How a host treats its workers."""
+
+    lease: Millis = LEASE
+    """Silence after which a worker has lost what it holds."""
+    grace: Millis = GRACE
+    """Time to come back after a broken connection."""
+    release_leases: bool = False
+    """At the start, take it that no worker of before is alive."""
+
+
+class Host:
+    """Runs, workers and time, over one store."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        now: Callable[[], Millis],
+        new_id: Callable[[], str],
+        settings: HostSettings | None = None,
+    ) -> None:
+        self.settings = settings or HostSettings()
+        self.store = store
+        self.now = now
+        self.new_id = new_id
+        self.metrics = Metrics()
+        self.changes = Changes()
+        self.committer = Committer(store, self.metrics)
+        self.keeper = Keeper(store, self.committer, self.metrics, now)
+        self.dispatcher = Dispatcher(now)
+        self.alarms = Alarms(store, now)
+        parts = (self.keeper, self.dispatcher, self.alarms, self.metrics, now)
+        self.workflow_tasks = WorkflowTasks(*parts)
+        self.activity_tasks = ActivityTasks(*parts)
+        self.queries = Queries(self.keeper, self.dispatcher)
+        self._connect_parts()
+        self.is_ready = False
+        self._sessions: dict[str, Session] = {}
+        self._absent: dict[str, set[AttemptRef]] = {}
+        """Attempts of workers that are not connected, by worker."""
+        self._background: set[asyncio.Task[None]] = set()
+
+    def _connect_parts(self) -> None:
+        self.keeper.assign = self.activity_tasks.assign
+        self.keeper.listeners = [
+            self._set_timers,
+            self.activity_tasks.after_commit,
+            self.workflow_tasks.after_commit,
+            self._tell_waiters,
+        ]
+        self.keeper.recover = self._resume
+        self.keeper.on_broken = self._on_broken
+        self.dispatcher.offer_run = self.workflow_tasks.offer
+        self.dispatcher.offer_activity = self.activity_tasks.offer
+        self.dispatcher.offer_query = self.queries.offer
+        self.workflow_tasks.on_rest = self.queries.on_rest
+        self.alarms.ring = self._ring
+
+    # --- life ------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open the store and take up whatever was under way.
+
+        Raises:
+            StoreError: the store cannot be used; the message says why.
+        """
+        await self.store.open()
+        for row in await self.store.pending_runs():
+            self.dispatcher.add_run((row.namespace, row.task_queue), row.run_id)
+        absent: defaultdict[str, set[AttemptRef]] = defaultdict(set)
+        for due in await self.store.started_activities():
+            activity = due.activity
+            ref = AttemptRef(due.run_id, activity.seq, activity.attempt)
+            absent[activity.worker_id].add(ref)
+        for worker_id, refs in absent.items():
+            self._absent[worker_id] = refs
+            grace = 0 if self.settings.release_leases else self.settings.lease
+            self._spawn(self._lose_later(worker_id, grace))
+        await self.alarms.start()
+        self._spawn(self._watch_leases())
+        self.is_ready = True
+
+    async def stop(self) -> None:
+        """Write what was submitted, wake whoever waits, and close the store."""
+        self.is_ready = False
+        self.changes.end()
+        for task in tuple(self._background):
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await self.alarms.close()
+        await self.keeper.close()
+        await self.committer.flush()
+        await self.store.close()
+
+    def _spawn(self, work: object) -> None:
+        assert asyncio.iscoroutine(work)
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    # --- workers ---------------------------------------------------------------------------
+
+    async def connect(self, session: Session) -> None:
+        """A worker is there, perhaps again."""
+        hello = session.hello
+        before = self._sessions.get(hello.worker_id)
+        if before is not None:
+            before.break_off()
+            self.disconnect(before)
+        self._sessions[hello.worker_id] = session
+        self.metrics.sessions.set(len(self._sessions))
+        absent = self._absent.pop(hello.worker_id, set())
+        session.send(msg.Welcome(lease=self.settings.lease))
+        await self.activity_tasks.adopt(session, hello.held)
+        await self.activity_tasks.lose(hello.worker_id, absent - set(hello.held))
+        self.dispatcher.join(session)
+
+    def disconnect(self, session: Session) -> None:
+        """A worker's connection is broken."""
+        if not session.is_open:
+            return
+        session.is_open = False
+        self.dispatcher.leave(session)
+        if self._sessions.get(session.worker_id) is session:
+            del self._sessions[session.worker_id]
+        self.metrics.sessions.set(len(self._sessions))
+        self.workflow_tasks.on_session_lost(session)
+        self.queries.on_session_lost(session)
+        if session.held_attempts:
+            held = self._absent.setdefault(session.worker_id, set())
+            held.update(session.held_attempts)
+            self._spawn(self._lose_later(session.worker_id, self.settings.grace))
+
+    async def on_message(self, session: Session, message: msg.FromWorker) -> None:
+        """A worker says something."""
+        session.last_heard = self.now()
+        match message:
+            case msg.TaskProgress():
+                await self.workflow_tasks.on_progress(session, message)
+            case msg.ActivityReport():
+                await self.activity_tasks.on_report(session, message)
+            case msg.Ping():
+                session.send(msg.Pong())
+            case msg.ActivityHeartbeat():
+                await self.activity_tasks.on_heartbeat(session, message)
+            case msg.TaskFailed():
+                await self.workflow_tasks.on_failed(session, message)
+            case msg.QueryAnswer():
+                self.queries.on_answer(message)
+            case msg.RunEvicted():
+                self.workflow_tasks.on_evicted(session, message.run_id)
+            case msg.Drain():
+                session.is_draining = True
+            case Hello():
+                session.send(msg.Refused(reason="Hello comes once, at the beginning"))
+                session.break_off()
+
+    async def _lose_later(self, worker_id: str, delay: Millis) -> None:
+        await asyncio.sleep(delay / 1000)
+        refs = self._absent.pop(worker_id, None)
+        while refs:
+            try:
+                await self.activity_tasks.lose(worker_id, refs)
+            except StoreError as error:
+                log.warning("attempts of lost worker %s wait for the store: %s", worker_id, error)
+                await asyncio.sleep(1)
+            else:
+                return
+
+    async def _watch_leases(self) -> None:
+        while True:
+            await asyncio.sleep(self.settings.lease / 4000)
+            silent_since = self.now() - self.settings.lease
+            for session in list(self._sessions.values()):
+                if session.last_heard < silent_since:
+                    log.warning("worker %s was silent for its whole lease", session.identity)
+                    session.break_off()
+                    self.disconnect(session)
+                    refs = self._absent.pop(session.worker_id, set())
+                    await self.activity_tasks.lose(session.worker_id, refs)
+
+    # --- runs ------------------------------------------------------------------------------
+
+    def _set_timers(self, hot: HotRun, transition: Transition) -> None:
+        for timer in transition.put_timers:
+            self.alarms.set(timer.fires, Alarm.TIMER, hot.run_id, timer.seq)
+
+    def _tell_waiters(self, hot: HotRun, transition: Transition) -> None:
+        self.changes.tell(
+            hot.run_id, closed=transition.row.closed is not None, watched=hot.run.watched
+        )
+
+    async def _ring(self, alarm: Alarm, run_id: str, seq: int, due: Millis) -> None:
+        match alarm:
+            case Alarm.TIMER:
+                hot = await self.keeper.get(run_id)
+                events = decisions.fire_timer(hot.run, seq, due) if hot is not None else []
+                if hot is not None and events:
+                    self.keeper.record(hot, events)
+            case Alarm.ACTIVITY:
+                await self.activity_tasks.look(run_id, seq)
+            case Alarm.TASK:
+                await self.workflow_tasks.offer(run_id)
+
+    def _on_broken(self, hot: HotRun) -> None:
+        self.workflow_tasks.on_broken(hot)
+        self.activity_tasks.on_broken(hot)
+
+    async def _resume(self, hot: HotRun) -> None:
+        for seq, timer in hot.run.timers.items():
+            self.alarms.set(timer.fires, Alarm.TIMER, hot.run_id, seq)
+        if hot.run.deadline is not None:
+            self.alarms.set(hot.run.deadline, Alarm.TIMER, hot.run_id, RUN_TIMEOUT_SEQ)
+        await self.activity_tasks.resume(hot)
+        self.workflow_tasks.advance(hot)

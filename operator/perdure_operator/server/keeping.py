@@ -1,0 +1,312 @@
+"""Hot runs: loading, changing, and what is told when a change is on disk.
+
+:class:`Keeper` is the only way to change a run. ``record`` lets events happen to the run in
+memory at once, so that the next decision sees them, and tells the listeners only when the
+transition is committed. If a commit fails, the run in memory is thrown away and read anew:
+memory is never ahead of the disk for longer than a commit takes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from msgspec import structs
+
+from perdure.protocol import events as ev
+from perdure.protocol.events import Event, HistoryEvent
+from perdure.protocol.messages import RunRef
+from perdure.protocol.payloads import Millis
+from perdure_operator.engine import decisions, recording
+from perdure_operator.engine.evolution import fold
+from perdure_operator.engine.runs import Run
+from perdure_operator.engine.transitions import OpenActivity, Transition
+from perdure_operator.server.committing import Committer
+from perdure_operator.server.metrics import Metrics
+from perdure_operator.store.port import Outcome, Store, StoreError
+
+if TYPE_CHECKING:
+    from perdure_operator.server.sessions import Session
+
+log = logging.getLogger(__name__)
+
+CAPACITY = 10_000
+TAIL = 1_000
+"""Events kept in memory behind a run: what a worker that has the run cached may lack."""
+RECOVERY_DELAY = 1.0
+
+
+@dataclass(slots=True, eq=False)
+class HeldTask:
+    """A workflow task in a worker's hands."""
+
+    id: int
+    session: Session
+    acknowledged: int = 0
+    """Number of the last report that is on disk."""
+    told_number: int = 0
+    """Number of the last report that the worker knows to be on disk."""
+
+
+@dataclass(slots=True, eq=False)
+class HotRun:
+    """A run in memory, and who works on it."""
+
+    run: Run
+    durable: int = 0
+    """The last event on disk."""
+    tail: list[HistoryEvent] = field(default_factory=list)
+    """The newest events on disk, without gaps."""
+    commits: int = 0
+    """Transitions on their way to the disk."""
+    broken: bool = False
+    """A commit failed: what is here is worthless."""
+    task: HeldTask | None = None
+    sticky: Session | None = None
+    """The worker that has it cached."""
+    told: int = 0
+    """The last event sent to ``sticky``."""
+    failures: int = 0
+    """Times in a row that its code failed."""
+    failure_cause: str = ""
+    not_before: Millis = 0
+    """When its failed code is tried again."""
+    queries: list[object] = field(default_factory=list)
+    """Questions that wait for the task to be over."""
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self.run.ref.run_id
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it can be dropped from memory without loss."""
+        return not (self.task or self.commits or self.queries or self.failures)
+
+
+class LostError(Exception):
+    """A change was not recorded: the store failed, or somebody else changed the run."""
+
+    def __init__(self, outcome: Outcome | StoreError) -> None:
+        self.outcome = outcome
+        super().__init__(
+            f"nothing was recorded: {outcome}"
+            if isinstance(outcome, StoreError)
+            else f"the run changed meanwhile ({outcome.value})"
+        )
+
+
+Listener = Callable[[HotRun, Transition], None]
+AssignTo = Callable[[HotRun, ev.ActivityScheduled, OpenActivity], OpenActivity]
+
+
+class Keeper:
+    """The hot runs of one server."""
+
+    def __init__(
+        self, store: Store, committer: Committer, metrics: Metrics, now: Callable[[], Millis]
+    ) -> None:
+        self._store = store
+        self._committer = committer
+        self._metrics = metrics
+        self._now = now
+        self._born = now()
+        self._hot: OrderedDict[str, HotRun] = OrderedDict()
+        self._loading: dict[str, asyncio.Task[HotRun | None]] = {}
+        self._recoveries: set[asyncio.Task[None]] = set()
+        self.listeners: list[Listener] = []
+        """Told of each transition on disk, in this order."""
+        self.recover: Callable[[HotRun], Awaitable[None]] | None = None
+        """Takes up a run that was read anew after a failed commit."""
+        self.on_broken: Callable[[HotRun], None] = lambda _hot: None
+        self.assign: AssignTo = lambda _hot, _scheduled, activity: activity
+
+    # --- at hand ---------------------------------------------------------------------------
+
+    def peek(self, run_id: str) -> HotRun | None:
+        """Return the run if it is in memory."""
+        return self._hot.get(run_id)
+
+    async def get(self, run_id: str) -> HotRun | None:
+        """Return the run, from memory or read from the store; ``None`` if there is none."""
+        hot = self._hot.get(run_id)
+        if hot is not None:
+            self._hot.move_to_end(run_id)
+            return hot
+        loading = self._loading.get(run_id)
+        if loading is None:
+            loading = asyncio.get_running_loop().create_task(self._load(run_id))
+            self._loading[run_id] = loading
+            loading.add_done_callback(lambda _: self._loading.pop(run_id, None))
+        return await asyncio.shield(loading)
+
+    def add(self, run: Run) -> HotRun:
+        """Take in a run that does not exist yet."""
+        hot = HotRun(run)
+        self._keep(hot)
+        return hot
+
+    async def _load(self, run_id: str) -> HotRun | None:
+        row = await self._store.get_run(run_id)
+        if row is None:
+            return None
+        ref = RunRef(row.namespace, row.workflow_id, row.run_id)
+        history = await self._store.read_history(run_id)
+        run = fold(Run(ref=ref, watched=row.watched, version=row.version), history)
+        for activity in await self._store.read_activities(run_id):
+            run.activities[activity.seq] = self._revived(activity)
+        hot = HotRun(run, durable=run.last_event, tail=history[-TAIL:])
+        self._keep(hot)
+        return hot
+
+    def _revived(self, activity: OpenActivity) -> OpenActivity:
+        """Give a running attempt the benefit of the doubt for the time the server was away."""
+        if not activity.is_started or activity.heartbeat is None:
+            return activity
+        return structs.replace(activity, heartbeat=max(activity.heartbeat, self._born))
+
+    def _keep(self, hot: HotRun) -> None:
+        self._hot[hot.run_id] = hot
+        if len(self._hot) > CAPACITY:
+            self._drop_idle()
+        self._metrics.hot_runs.set(len(self._hot))
+
+    def _drop_idle(self) -> None:
+        for run_id, hot in list(self._hot.items())[: CAPACITY // 10]:
+            if hot.is_idle:
+                del self._hot[run_id]
+                hot.broken = True
+
+    # --- changes ---------------------------------------------------------------------------
+
+    def record(
+        self,
+        hot: HotRun,
+        events: Sequence[Event],
+        *,
+        attempts_changed: Iterable[OpenActivity] = (),
+        done: Callable[[], None] = lambda: None,
+        lost: Callable[[LostError], None] = lambda _error: None,
+    ) -> None:
+        """Let ``events`` happen to the run, durably.
+
+        Args:
+            hot: Changed in memory at once.
+            events: As decided on the run as it is.
+            attempts_changed: See :func:`perdure_operator.engine.recording.record`.
+            done: Called when it is on disk, before the listeners are.
+            lost: Called instead when it could not be recorded.
+        """
+        reason = decisions.over_limit(hot.run, events)
+        if reason and not isinstance(events[-1], ev.CLOSING_EVENTS):
+            log.error("terminating run %s: %s", hot.run_id, reason)
+            events, attempts_changed = [ev.WorkflowTerminated(reason=reason)], ()
+        transition = recording.record(
+            hot.run,
+            events,
+            self._now(),
+            attempts_changed=attempts_changed,
+            assign=lambda scheduled, activity: self.assign(hot, scheduled, activity),
+        )
+        hot.commits += 1
+
+        def finish(outcome: Outcome | StoreError) -> None:
+            hot.commits -= 1
+            if outcome is Outcome.COMMITTED:
+                self._committed(hot, transition)
+                done()
+                for listener in self.listeners:
+                    listener(hot, transition)
+            else:
+                error = LostError(outcome)
+                self._lose(hot, error)
+                lost(error)
+
+        self._committer.submit(transition, finish)
+
+    async def change(
+        self,
+        hot: HotRun,
+        events: Sequence[Event],
+        *,
+        attempts_changed: Iterable[OpenActivity] = (),
+    ) -> None:
+        """Record, and wait until it is on disk.
+
+        Raises:
+            LostError: nothing of it was recorded.
+        """
+        if not events and not attempts_changed:
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def settle(error: LostError | None = None) -> None:
+            if future.done():
+                return
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)
+
+        self.record(hot, events, attempts_changed=attempts_changed, done=settle, lost=settle)
+        await future
+
+    def _committed(self, hot: HotRun, transition: Transition) -> None:
+        hot.durable = transition.row.last_event
+        hot.tail.extend(transition.events)
+        if len(hot.tail) > 2 * TAIL:
+            del hot.tail[:-TAIL]
+        for recorded in transition.events:
+            self._metrics.events.labels(ev.event_name(recorded.event)).inc()
+
+    def _lose(self, hot: HotRun, error: LostError) -> None:
+        """Forget the run as it is in memory, and read it anew when the store answers again."""
+        if hot.broken:
+            return
+        hot.broken = True
+        log.warning("run %s: %s", hot.run_id, error)
+        if self._hot.get(hot.run_id) is hot:
+            del self._hot[hot.run_id]
+        self.on_broken(hot)
+        if error.outcome is not Outcome.ALREADY_OPEN:
+            task = asyncio.get_running_loop().create_task(self._recover(hot.run_id))
+            self._recoveries.add(task)
+            task.add_done_callback(self._recoveries.discard)
+
+    async def _recover(self, run_id: str) -> None:
+        while True:
+            await asyncio.sleep(RECOVERY_DELAY)
+            try:
+                hot = await self.get(run_id)
+                if hot is not None and self.recover is not None:
+                    await self.recover(hot)
+            except StoreError as error:
+                log.warning("run %s waits for the store: %s", run_id, error)
+            else:
+                return
+
+    async def events_after(self, hot: HotRun, after: int) -> list[HistoryEvent]:
+        """Return the run's events on disk behind ``after``."""
+        recent = self.recent(hot, after)
+        if recent is not None:
+            return recent
+        return await self._store.read_history(hot.run_id, after=after)
+
+    def recent(self, hot: HotRun, after: int) -> list[HistoryEvent] | None:
+        """Return the same if memory has them all."""
+        if after >= hot.durable:
+            return []
+        if not hot.tail or hot.tail[0].id > after + 1:
+            return None
+        return hot.tail[after + 1 - hot.tail[0].id :]
+
+    async def close(self) -> None:
+        """Stop what is under way in the background."""
+        for task in tuple(self._recoveries):
+            task.cancel()
+        await asyncio.gather(*self._recoveries, return_exceptions=True)

@@ -1,0 +1,112 @@
+"""The worker stream's endpoint: a WebSocket for each worker."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import msgspec
+from aiohttp import WSMsgType, web
+
+from perdure.protocol.messages import (
+    PROTOCOL_VERSION,
+    FromServer,
+    Hello,
+    Refused,
+    decode_from_worker,
+    encode_frame,
+)
+from perdure_operator.server.host import Host
+from perdure_operator.server.limits import MAX_FRAME_BYTES
+from perdure_operator.server.sessions import Session
+from perdure_operator.store.port import StoreError
+
+log = logging.getLogger(__name__)
+
+HELLO_TIMEOUT = 10.0
+
+
+class Streams:
+    """Every worker's connection."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._sockets: set[web.WebSocketResponse] = set()
+
+    async def serve(self, request: web.Request) -> web.WebSocketResponse:
+        """Serve one worker until it goes."""
+        socket = web.WebSocketResponse(compress=False, max_msg_size=MAX_FRAME_BYTES)
+        await socket.prepare(request)
+        self._sockets.add(socket)
+        try:
+            await self._serve(socket, request)
+        except msgspec.DecodeError as error:
+            log.warning("a worker at %s sent what cannot be read: %s", request.remote, error)
+            await _say(socket, Refused(reason=f"message cannot be read: {error}"))
+        except StoreError as error:
+            log.warning("a worker's message could not be served: %s", error)
+        finally:
+            self._sockets.discard(socket)
+            await socket.close()
+        return socket
+
+    async def _serve(self, socket: web.WebSocketResponse, request: web.Request) -> None:
+        first = await socket.receive(HELLO_TIMEOUT)
+        if first.type is not WSMsgType.BINARY:
+            return
+        hello, *others = decode_from_worker(first.data)
+        refusal = _refuse(hello)
+        if refusal:
+            await _say(socket, Refused(reason=refusal))
+            return
+        assert isinstance(hello, Hello)
+        session = Session(hello, socket.send_bytes, lambda: _break(request), self._host.now())
+        log.info("worker %s is there for task queue %r", hello.identity, hello.task_queue)
+        pump = asyncio.get_running_loop().create_task(session.pump())
+        try:
+            await self._host.connect(session)
+            for message in others:
+                await self._host.on_message(session, message)
+            await self._read(socket, session)
+        finally:
+            self._host.disconnect(session)
+            pump.cancel()
+            await asyncio.gather(pump, return_exceptions=True)
+            log.info("worker %s is gone", hello.identity)
+
+    async def _read(self, socket: web.WebSocketResponse, session: Session) -> None:
+        async for frame in socket:
+            if frame.type is not WSMsgType.BINARY:
+                return
+            for message in decode_from_worker(frame.data):
+                await self._host.on_message(session, message)
+            if not session.is_open:
+                return
+
+    async def close(self) -> None:
+        """Let every worker go: they come back when a server is there again."""
+        for socket in list(self._sockets):
+            await socket.close(message=b"the server stops")
+
+
+def _refuse(hello: object) -> str:
+    if not isinstance(hello, Hello):
+        return "the first message is Hello"
+    if hello.version != PROTOCOL_VERSION:
+        return (
+            f"this server speaks version {PROTOCOL_VERSION} of the worker stream, the worker "
+            f"version {hello.version}: use the same release of Perdure on both sides"
+        )
+    if not (hello.worker_id and hello.namespace and hello.task_queue):
+        return "Hello needs worker_id, namespace and task_queue"
+    return ""
+
+
+def _break(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.abort()
+
+
+async def _say(socket: web.WebSocketResponse, message: FromServer) -> None:
+    if not socket.closed:
+        await socket.send_bytes(encode_frame([message]))
