@@ -1,0 +1,50 @@
+# One entry point: each target installs what it needs. Needs Python 3.11 or newer as `python3`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-local e2e lint fmt bench image clean
+
+help: ## show this
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+$(STAMP): pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $(STAMP)
+
+setup: $(STAMP) ## make .venv with everything for development
+
+demo: $(STAMP) ## the order example, killed in the middle before your eyes and gone on with
+	@$(BIN)/python -m tests.support.demo
+
+test: lint test-local e2e ## every test there is, the ones on a real cluster included
+
+test-local: $(STAMP) ## all tests but the tier on a real cluster
+	$(BIN)/python -m pytest tests --ignore=tests/e2e
+
+e2e: $(STAMP) ## the tests on a real cluster (made here if PERDURE_TEST_CONTEXT names none)
+	$(BIN)/python -m pytest tests/e2e
+
+lint: $(STAMP) ## formatting, style, types, layers, spelling
+	$(BIN)/ruff format --check operator worker_image tests
+	$(BIN)/ruff check operator worker_image tests
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell README.md CHANGELOG.md CONTRIBUTING.md docs operator worker_image tests charts
+
+fmt: $(STAMP) ## bring the code into shape
+	$(BIN)/ruff format operator worker_image tests
+	$(BIN)/ruff check --fix operator worker_image tests
+
+bench: $(STAMP) ## the four workloads, as ratios to a bare SQLite commit in the same run
+	$(BIN)/python -m tests.benchmarks.workloads
+
+image: $(STAMP) ## build both container images with buildah
+	$(BIN)/python -m tests.support.images
+
+clean: ## remove what was built here
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
