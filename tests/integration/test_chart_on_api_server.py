@@ -1,0 +1,152 @@
+"""The chart, installed on a real API server without nodes: admission, rights, upgrade.
+
+Whether its pods run is for the end-to-end tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from support.cluster import Cluster, a_cluster
+from support.cluster_tools import CHECKOUT
+
+CHART = str(CHECKOUT / "charts" / "perdure")
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with a_cluster(nodes=False) as cluster:
+        crds = str(CHECKOUT / "crds")
+        cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", crds)
+        yield cluster
+
+
+def install(cluster: Cluster, namespace: str, *values: str) -> str:
+    options = [option for value in values for option in ("--set", value)]
+    return cluster.helm(
+        "upgrade", "--install", "perdure", CHART, "-n", namespace, "--set=crds.install=false",
+        *options,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def wide(cluster: Cluster) -> Iterator[str]:
+    """A namespace with the chart as it is by default."""
+    with cluster.namespace("chart") as namespace:
+        install(cluster, namespace)
+        yield namespace
+        cluster.helm("uninstall", "perdure", "-n", namespace)
+
+
+@pytest.fixture(scope="module")
+def narrow(cluster: Cluster) -> Iterator[str]:
+    """A namespace with the chart that keeps to it."""
+    with cluster.namespace("chart") as namespace:
+        install(cluster, namespace, "namespaced=true", "networkPolicy.enabled=true")
+        yield namespace
+        cluster.helm("uninstall", "perdure", "-n", namespace)
+
+
+def may(cluster: Cluster, release: str, verb: str, resource: str, namespace: str) -> bool:
+    account = f"--as=system:serviceaccount:{release}:perdure"
+    answer = cluster.kubectl("auth", "can-i", verb, resource, account, "-n", namespace, check=False)
+    return answer.strip() == "yes"
+
+
+def test_the_pod_is_admitted_where_only_restricted_pods_are(cluster: Cluster, wide: str) -> None:
+    """The namespace enforces it; a pod that does not comply is never created."""
+    cluster.eventually(
+        lambda: len(cluster.get("pods", namespace=wide)["items"]) == 1,
+        what="the pod of the Deployment",
+        timeout=30,
+    )
+
+
+def test_installing_again_changes_nothing_that_would_restart_the_pod(
+    cluster: Cluster, wide: str
+) -> None:
+    before = cluster.get("deployment", "perdure", namespace=wide)["metadata"]["generation"]
+
+    install(cluster, wide)
+
+    after = cluster.get("deployment", "perdure", namespace=wide)["metadata"]["generation"]
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    ("verb", "resource"),
+    [
+        ("watch", "workflows.perdure.dev"),
+        ("patch", "workflows.perdure.dev/status"),
+        ("create", "jobs.batch"),
+        ("delete", "pods"),
+        ("get", "configmaps"),
+        ("create", "events"),
+    ],
+)
+def test_the_operator_may_do_its_work_in_every_namespace(
+    cluster: Cluster, wide: str, verb: str, resource: str
+) -> None:
+    assert may(cluster, wide, verb, resource, "default")
+
+
+@pytest.mark.parametrize(
+    ("verb", "resource"),
+    [
+        ("get", "secrets"),
+        ("create", "serviceaccounts/token"),
+        ("create", "pods"),
+        ("create", "pods/exec"),
+        ("update", "leases.coordination.k8s.io"),
+        ("create", "workflows.perdure.dev"),
+        ("patch", "configmaps"),
+    ],
+)
+def test_the_operator_may_not_do_what_is_not_its_work(
+    cluster: Cluster, wide: str, verb: str, resource: str
+) -> None:
+    assert not may(cluster, wide, verb, resource, "default")
+
+
+def test_the_lease_is_written_in_the_releases_namespace(cluster: Cluster, wide: str) -> None:
+    assert may(cluster, wide, "update", "leases.coordination.k8s.io", wide)
+
+
+def test_a_namespaced_operator_works_in_its_namespace_and_sees_no_other(
+    cluster: Cluster, narrow: str
+) -> None:
+    assert may(cluster, narrow, "create", "jobs.batch", narrow)
+    assert may(cluster, narrow, "watch", "workflows.perdure.dev", narrow)
+    assert not may(cluster, narrow, "create", "jobs.batch", "default")
+    assert not may(cluster, narrow, "watch", "workflows.perdure.dev", "default")
+
+
+def test_who_may_edit_a_namespace_may_edit_the_custom_resources(
+    cluster: Cluster, wide: str
+) -> None:
+    cluster.kubectl(
+        "create", "rolebinding", "editors", "--clusterrole=edit", "--user=erin", "-n", wide
+    )
+
+    def erin_may(verb: str) -> bool:
+        answer = cluster.kubectl(
+            "auth", "can-i", verb, "workflows.perdure.dev", "--as=erin", "-n", wide, check=False
+        )
+        return answer.strip() == "yes"
+
+    cluster.eventually(lambda: erin_may("create"), what="aggregated rights", timeout=30)
+    assert not erin_may("impersonate")
+
+
+def test_the_claim_outlives_the_release(cluster: Cluster) -> None:
+    with cluster.namespace("chart") as namespace:
+        install(cluster, namespace, "namespaced=true")
+
+        cluster.helm("uninstall", "perdure", "-n", namespace)
+
+        assert cluster.get("pvc", "perdure", namespace=namespace)
+        assert install(cluster, namespace, "namespaced=true")
