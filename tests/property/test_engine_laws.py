@@ -1,0 +1,239 @@
+"""The engine's laws, against random sequences of everything that can happen to a run.
+
+Law 2, crash anywhere: the fold of the history equals the state that made it. Law 3: what is
+delivered twice changes nothing. Law 4: a history has at most one end, and nothing behind it.
+Law 5: what is decided is never refused by the evolution. Besides: rows are in step with events.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from perdure.protocol import commands as cmd
+from perdure.protocol import events as ev
+from perdure.protocol.failures import ApplicationInfo, CanceledInfo, Failure
+from perdure.protocol.messages import Activation, StepResult, TaskProgress
+from perdure.protocol.payloads import RetryPolicy
+from perdure.protocol.verbs import CancelRequest, SignalRequest, TerminateRequest
+from perdure_operator.engine import attempts, decisions
+from perdure_operator.engine.errors import RefusedError
+from perdure_operator.engine.transitions import OpenActivity, Transition
+from support.runs import Driver, begun_by, schedule
+
+TARGET = {"namespace": "default", "workflow_id": "order-42"}
+FAILURES = st.sampled_from(
+    [
+        Failure(message="no"),
+        Failure(message="never", info=ApplicationInfo(non_retryable=True)),
+        Failure(message="stopped", info=CanceledInfo()),
+    ]
+)
+
+FOLDED = (
+    *("status", "through", "busy", "scheduled", "timers", "digest", "seqs", "last_resolution"),
+    *("history_bytes", "cancel_requested", "closing", "signal_ids", "task_failure"),
+)
+
+
+class RunMachine(RuleBasedStateMachine):
+    """One run, its worker, and the world around them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.driver = Driver(run_timeout=10**9)
+        self.seq = 0
+        self.activities: dict[int, OpenActivity] = {}
+        self.timers: dict[int, int] = {}
+        self.assign = begun_by("w", self.driver.now)
+        self.keep_rows(self.driver.transitions[0])
+
+    # --- what the worker does -----------------------------------------------------------------
+
+    def report(
+        self, *commands: cmd.Command, steps: tuple[StepResult, ...] = (), done: bool
+    ) -> bool:
+        run = self.driver.run
+        through = run.last_event
+        news = through > run.through
+        report = TaskProgress(
+            task=1,
+            number=1,
+            activations=(Activation(through, self.driver.now),) if news else (),
+            commands=commands if news else (),
+            steps=steps,
+            done=done,
+        )
+        try:
+            events = decisions.record_progress(run, report, self.driver.now)
+        except RefusedError:
+            return False
+        self.record(events, assign=self.assign)
+        return news
+
+    @rule(
+        activities=st.lists(st.booleans(), max_size=3),
+        timers=st.lists(st.integers(0, 50), max_size=3),
+        steps=st.integers(0, 2),
+        done=st.booleans(),
+        taken=st.booleans(),
+    )
+    def the_code_goes_on(
+        self, activities: list[bool], timers: list[int], steps: int, done: bool, taken: bool
+    ) -> None:
+        commands: list[cmd.Command] = []
+        for has_heartbeat in activities:
+            self.seq += 1
+            options: dict[str, Any] = {"heartbeat_timeout": 40} if has_heartbeat else {}
+            policy = RetryPolicy(initial_interval=10, maximum_attempts=3)
+            commands.append(
+                schedule(self.seq, retry_policy=policy, start_to_close_timeout=90, **options)
+            )
+        for delay in timers:
+            self.seq += 1
+            commands.append(cmd.StartTimer(seq=self.seq, delay=delay))
+        results = tuple(StepResult(seq=self.seq + 100_000 + n, name="step") for n in range(steps))
+        self.assign = begun_by("w", self.driver.now) if taken else (lambda _s, activity: activity)
+        self.report(*commands, steps=results, done=done)
+
+    @rule(data=st.data())
+    def the_code_cancels_something(self, data: st.DataObject) -> None:
+        run = self.driver.run
+        self.assign = begun_by("w", self.driver.now)
+        if run.scheduled and data.draw(st.booleans()):
+            seq = data.draw(st.sampled_from(sorted(run.scheduled)))
+            self.report(cmd.RequestCancelActivity(seq=seq), done=True)
+        elif run.timers:
+            seq = data.draw(st.sampled_from(sorted(run.timers)))
+            self.report(cmd.CancelTimer(seq=seq), done=True)
+
+    @rule(
+        end=st.sampled_from([cmd.CompleteWorkflow(), cmd.CancelWorkflow()]), often=st.integers(0, 9)
+    )
+    def the_code_ends(self, end: cmd.Command, often: int) -> None:
+        if often == 0:
+            self.report(end, done=True)
+
+    # --- what the world does ---------------------------------------------------------------------
+
+    @rule(number=st.integers(0, 3))
+    def somebody_signals(self, number: int) -> None:
+        self.decide(decisions.signal, SignalRequest(**TARGET, name="s", signal_id=f"{number}"))
+
+    @rule()
+    def somebody_cancels(self) -> None:
+        self.decide(decisions.request_cancel, CancelRequest(**TARGET))
+
+    @rule(often=st.integers(0, 19))
+    def somebody_terminates(self, often: int) -> None:
+        if often == 0:
+            self.decide(decisions.terminate, TerminateRequest(**TARGET))
+
+    @rule(passed=st.integers(0, 100))
+    def time_passes(self, passed: int) -> None:
+        self.driver.now += passed
+        for seq, fires in sorted(self.timers.items()):
+            if fires <= self.driver.now:
+                for _ in range(2):  # an alarm that rings twice fires once
+                    self.record(decisions.fire_timer(self.driver.run, seq, fires))
+        for seq, activity in sorted(self.driver.run.activities.items()):
+            if activity.wake <= self.driver.now:
+                scheduled = self.driver.run.scheduled[seq]
+                self.become(seq, attempts.look(scheduled, activity, self.driver.now))
+
+    @precondition(lambda self: self.driver.run.activities)
+    @rule(data=st.data(), failure=st.none() | FAILURES, lost=st.booleans())
+    def an_attempt_ends(self, data: st.DataObject, failure: Failure | None, lost: bool) -> None:
+        run = self.driver.run
+        seq = data.draw(st.sampled_from(sorted(run.activities)))
+        activity, scheduled = run.activities[seq], run.scheduled[seq]
+        if not activity.is_started:
+            return
+        if lost:
+            self.become(seq, attempts.lose_worker(scheduled, activity, self.driver.now))
+        elif failure is not None:
+            self.become(seq, attempts.fail(scheduled, activity, failure, self.driver.now))
+        else:
+            self.become(seq, attempts.complete(activity, None))
+
+    @precondition(lambda self: self.driver.run.activities)
+    @rule(data=st.data())
+    def a_worker_takes_an_activity(self, data: st.DataObject) -> None:
+        run = self.driver.run
+        seq = data.draw(st.sampled_from(sorted(run.activities)))
+        activity = run.activities[seq]
+        if not activity.is_started and activity.visible <= self.driver.now:
+            begun = begun_by("w", self.driver.now)(run.scheduled[seq], activity)
+            assert begun.attempt == activity.attempt + 1
+            self.become(seq, begun)
+
+    # --- bookkeeping ---------------------------------------------------------------------------
+
+    def decide(self, decide: Any, request: Any) -> None:
+        try:
+            events = decide(self.driver.run, request)
+        except RefusedError:
+            assert self.driver.run.is_closed
+            return
+        self.record(events)
+        if not self.driver.run.is_closed:
+            assert decide(self.driver.run, request) == [] or isinstance(request, TerminateRequest)
+
+    def become(self, seq: int, became: OpenActivity | attempts.Closed) -> None:
+        if isinstance(became, attempts.Closed):
+            self.record(decisions.close_activity(self.driver.run, became))
+        elif became is not self.driver.run.activities[seq]:
+            self.record([], attempts_changed=(became,))
+
+    def record(self, events: list[ev.Event], **options: Any) -> None:
+        if not events and not options.get("attempts_changed"):
+            return
+        self.keep_rows(self.driver.record(events, **options))
+
+    def keep_rows(self, transition: Transition) -> None:
+        for each in transition.put_activities:
+            self.activities[each.seq] = each
+        for seq in transition.drop_activities:
+            self.activities.pop(seq, None)
+        for timer in transition.put_timers:
+            self.timers[timer.seq] = timer.fires
+        for seq in transition.drop_timers:
+            self.timers.pop(seq, None)
+
+    @invariant()
+    def the_state_is_the_fold_of_the_history(self) -> None:
+        folded, run = self.driver.folded(), self.driver.run
+        for name in FOLDED:
+            assert getattr(folded, name) == getattr(run, name), name
+
+    @invariant()
+    def rows_are_in_step_with_the_state(self) -> None:
+        run = self.driver.run
+        assert self.activities == run.activities
+        assert set(run.activities) == set(run.scheduled)
+        timers = {seq: timer.fires for seq, timer in run.timers.items()}
+        if not run.is_closed:
+            timers[0] = run.deadline
+        assert self.timers == timers
+
+    @invariant()
+    def a_history_has_at_most_one_end_and_nothing_behind_it(self) -> None:
+        ends = [isinstance(each.event, ev.CLOSING_EVENTS) for each in self.driver.history]
+        assert sum(ends) <= 1
+        assert not any(ends[:-1])
+
+    @invariant()
+    def versions_and_events_have_no_gaps(self) -> None:
+        transitions = self.driver.transitions
+        assert [each.expected for each in transitions] == list(range(len(transitions)))
+        history = self.driver.history
+        assert [each.id for each in history] == list(range(1, len(history) + 1))
+        assert all(a.time <= b.time for a, b in pairwise(history))
+
+
+TestRunMachine = RunMachine.TestCase
+TestRunMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
