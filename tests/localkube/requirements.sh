@@ -4,12 +4,12 @@
 # Commands (or files), each with its package.
 CONTROL_PLANE_NEEDS="openssl:openssl python3:python3"
 NODE_NEEDS="containerd:containerd ctr:containerd runc:runc /usr/lib/cni/bridge:containernetworking-plugins iptables:iptables ip:iproute2"
-IMAGE_NEEDS="buildah:buildah debootstrap:debootstrap"
+IMAGE_NEEDS="buildah:buildah debootstrap:debootstrap /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring"
 
 missing_packages() { # needs...
   local need
   for need in "$@"; do
-    command -v "${need%%:*}" >/dev/null || echo "${need##*:}"
+    [ -e "${need%%:*}" ] || command -v "${need%%:*}" >/dev/null || echo "${need##*:}"
   done | sort -u
 }
 
