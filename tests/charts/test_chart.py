@@ -393,8 +393,8 @@ def test_names_can_be_replaced() -> None:
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        ("persistance.size=1Gi", "additional properties 'persistance' not allowed"),
-        ("persistence.sise=1Gi", "additional properties 'sise' not allowed"),
+        ("storage.size=1Gi", "additional properties 'storage' not allowed"),
+        ("persistence.sizes=1Gi", "additional properties 'sizes' not allowed"),
         ("persistence.size=much", "/persistence/size"),
         ("image.tag=a:b", "/image/tag"),
         ("image.repository=perdure:test", "/image/repository"),

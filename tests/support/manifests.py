@@ -133,9 +133,9 @@ REFUSED: Mapping[str, Refused] = {
         _workflow(inputs=[1]), 'unknown field "spec.inputs"', "spec.inputs"
     ),
     "workflow-with-a-wrong-field-further-down": _refused(
-        _workflow(timeouts={"excution": "1d"}),
-        'unknown field "spec.timeouts.excution"',
-        "spec.timeouts.excution",
+        _workflow(timeouts={"executions": "1d"}),
+        'unknown field "spec.timeouts.executions"',
+        "spec.timeouts.executions",
     ),
     "workflow-with-input-that-is-no-list": _refused(
         _workflow(input={"orderId": "42"}), "spec.input", "valid tuple"
