@@ -10,6 +10,7 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from perdure.workflow._forbidden import unguarded
+from perdure.workflow._info import Info
 from perdure.workflow._runtime import current_or_none
 
 
@@ -35,13 +36,7 @@ class LoggerAdapter(logging.LoggerAdapter[logging.Logger]):
         if runtime is None:
             return msg, kwargs
         info = runtime.info()
-        details = {
-            "namespace": info.namespace,
-            "workflow_type": info.workflow_type,
-            "workflow_id": info.workflow_id,
-            "run_id": info.run_id,
-            "task_queue": info.task_queue,
-        }
+        details = _details(info)
         if self.workflow_info_on_message:
             msg = f"{msg} ({details})"
         extra = dict(kwargs.get("extra") or {})
@@ -77,6 +72,20 @@ logger = LoggerAdapter(logging.getLogger("perdure.workflow"))
 """For workflow code; its records say which run they come from."""
 
 
-def log_lost_error(message: str, error: BaseException | None) -> None:
-    """Log an error that no workflow code looked at."""
-    logger.error(message, exc_info=error)
+def log_lost_error(message: str, error: BaseException | None, info: Info) -> None:
+    """Log an error that no workflow code of the run ``info`` looked at.
+
+    It is often noticed later, while another run's code is running: hence not the adapter.
+    """
+    with unguarded():
+        logger.base_logger.error("%s (%s)", message, _details(info), exc_info=error)
+
+
+def _details(info: Info) -> dict[str, str]:
+    return {
+        "namespace": info.namespace,
+        "workflow_type": info.workflow_type,
+        "workflow_id": info.workflow_id,
+        "run_id": info.run_id,
+        "task_queue": info.task_queue,
+    }

@@ -74,9 +74,12 @@ class Handle(asyncio.Future[T]):
         *,
         loop: asyncio.AbstractEventLoop,
         key: int,
+        seq: int,
         on_cancel: Callable[[Handle[Any], Any | None], bool],
     ) -> None:
         super().__init__(loop=loop)
+        self.seq = seq
+        """The number that the run gave it."""
         self._key = key
         self._on_cancel = on_cancel
 

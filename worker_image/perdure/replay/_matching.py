@@ -1,0 +1,116 @@
+"""Noticing that code does not fit its history, and saying where.
+
+What a replayed activation asks for is held against the command events that it made when it was
+first run. Only what identifies a command counts: a delay, a timeout or an argument may be changed
+for runs that are under way, the kind of work, its order and its name may not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import zip_longest
+from typing import Any
+
+from perdure.exceptions import NondeterminismError
+from perdure.protocol import commands as cmd
+from perdure.protocol import events as ev
+from perdure.protocol.commands import Command
+from perdure.protocol.events import Event, HistoryEvent, event_name
+from perdure.replay._history import RecordedActivation
+
+_EVENT_OF: dict[type, type] = {
+    cmd.ScheduleActivity: ev.ActivityScheduled,
+    cmd.RequestCancelActivity: ev.ActivityCancelRequested,
+    cmd.StartTimer: ev.TimerStarted,
+    cmd.CancelTimer: ev.TimerCanceled,
+    cmd.CompleteWorkflow: ev.WorkflowCompleted,
+    cmd.FailWorkflow: ev.WorkflowFailed,
+    cmd.CancelWorkflow: ev.WorkflowCanceled,
+}
+
+
+def check_commands(
+    activation: RecordedActivation, asked: Sequence[Command], waiting: Sequence[str] = ()
+) -> None:
+    """Hold what the code asks for now against what it asked for then.
+
+    Args:
+        activation: As it is recorded.
+        asked: What the code asks for now, in order.
+        waiting: What the run waits for now, for the message.
+
+    Raises:
+        NondeterminismError: they differ.
+    """
+    for recorded, command in zip_longest(activation.commands, asked):
+        if recorded is None:
+            raise NondeterminismError(
+                f"{_boundary(activation)} with nothing more asked for",
+                describe_command(command),
+                activation.position,
+            )
+        if command is None:
+            now = f" (it now waits for {', '.join(waiting)})" if waiting else ""
+            raise NondeterminismError(
+                describe_event(recorded.event), f"nothing more at that point{now}", recorded.id
+            )
+        if not _fits(recorded.event, command):
+            raise NondeterminismError(
+                describe_event(recorded.event), describe_command(command), recorded.id
+            )
+
+
+def unexpected(recorded: HistoryEvent, waiting: str | None) -> NondeterminismError:
+    """Return the error for a resolution of something that the code has not asked for.
+
+    Args:
+        recorded: The resolution.
+        waiting: What the code has asked for under the same number, if anything.
+    """
+    return NondeterminismError(
+        describe_event(recorded.event),
+        waiting or "nothing with that number",
+        recorded.id,
+    )
+
+
+def describe_event(event: Event) -> str:
+    """Return an event in a few words."""
+    return _describe(event_name(event), event)
+
+
+def describe_command(command: Command) -> str:
+    """Return a command in a few words."""
+    return _describe(type(command).__name__, command)
+
+
+def _describe(kind: str, subject: Any) -> str:
+    name = getattr(subject, "activity_type", "") or getattr(subject, "name", "")
+    parts = [kind]
+    if name:
+        parts.append(repr(name))
+    if activity_id := getattr(subject, "activity_id", ""):
+        parts.append(f"with id {activity_id!r}")
+    if delay := getattr(subject, "delay", 0):
+        parts.append(f"of {delay / 1000:g} s")
+    if seq := getattr(subject, "seq", 0):
+        parts.append(f"(number {seq})")
+    return " ".join(parts)
+
+
+def _boundary(activation: RecordedActivation) -> str:
+    on = "WorkflowTaskCompleted" if activation.commands else "the end of an activation"
+    return f"{on} of what was known through event {activation.through},"
+
+
+def _fits(event: Event, command: Command) -> bool:
+    if type(event) is not _EVENT_OF[type(command)]:
+        return False
+    if getattr(event, "seq", 0) != getattr(command, "seq", 0):
+        return False
+    if isinstance(event, ev.ActivityScheduled) and isinstance(command, cmd.ScheduleActivity):
+        return (event.activity_type, event.activity_id) == (
+            command.activity_type,
+            command.activity_id,
+        )
+    return True

@@ -1,0 +1,386 @@
+"""What a run offers to the code in it: the runtime behind :mod:`perdure.workflow`.
+
+It numbers what the code asks for, gathers it as commands and steps until the activation is over,
+and lets those who wait go on when history says so. When an activation runs, and what it is told, is
+:mod:`perdure.replay.instance`'s business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import Context
+from datetime import timedelta
+from typing import Any
+
+from perdure.converter import DataConverter, PayloadConverter
+from perdure.exceptions import CancelledError, FailureError, is_cancelled_exception
+from perdure.protocol import commands as cmd
+from perdure.protocol.events import HistoryEvent, StepCompleted, StepFailed, WorkflowStarted
+from perdure.protocol.messages import RunRef
+from perdure.protocol.payloads import Millis, Payload
+from perdure.replay._asked import Asked, StepInvocation
+from perdure.replay._conditions import Conditions
+from perdure.replay._facts import build_info
+from perdure.replay._handlers import Handlers
+from perdure.replay._loop import DeterministicLoop, DurableTimer
+from perdure.replay._waits import ActivityWait, StepWait, TimerWait, Waits
+from perdure.replay.errors import RunEvictedError
+from perdure.workflow._definition import WorkflowDefinition
+from perdure.workflow._errors import ReadOnlyContextError
+from perdure.workflow._info import Info
+from perdure.workflow._logging import log_lost_error
+from perdure.workflow._requests import (
+    ActivityCancellationType,
+    ActivityHandle,
+    ActivityRequest,
+    Handle,
+    StepRequest,
+)
+from perdure.workflow._runtime import RUNTIME_ATTRIBUTE, HandlerKind
+
+
+class Run:
+    """One run, as its code sees it."""
+
+    def __init__(
+        self,
+        definition: WorkflowDefinition,
+        ref: RunRef,
+        converter: DataConverter,
+        failure_types: tuple[type[BaseException], ...],
+    ) -> None:
+        self.definition = definition
+        self.ref = ref
+        self.converter = converter
+        self._failures = (
+            FailureError,
+            TimeoutError,
+            asyncio.CancelledError,
+            *definition.failure_exception_types,
+            *failure_types,
+        )
+        self.loop = DeterministicLoop(self, salt=zlib.crc32(ref.run_id.encode()) << 24)
+        setattr(self.loop, RUNTIME_ATTRIBUTE, self)
+        self.asked = Asked()
+        self.waits = Waits(converter)
+        self.conditions = Conditions(self.loop)
+        self.handlers = Handlers(self)
+        self.context = Context()
+        """Of every task: nothing of the worker's context variables shows in workflow code."""
+        self.started: HistoryEvent | None = None
+        self.instance: Any = None
+        self.replaying = False
+        self.last_event = 0
+        self.cancel_reason: str | None = None
+        self.task_error: BaseException | None = None
+        """What makes the task fail; once set, nothing that the code asked for counts."""
+        self.evicted = False
+        self._read_only = ""
+        self._seq = 0
+        self._now_ms: Millis = 0
+        self._random: random.Random | None = None
+        self._info: Info | None = None
+
+    # --- facts ---------------------------------------------------------------------------------
+
+    def now_ms(self) -> Millis:
+        """Return the time of the current activation."""
+        return self._now_ms
+
+    def set_now(self, now_ms: Millis) -> Millis:
+        """Set the time, which never goes back; return what it is."""
+        self._now_ms = max(self._now_ms, now_ms)
+        self.loop.set_now(self._now_ms)
+        return self._now_ms
+
+    @property
+    def random(self) -> random.Random:
+        """The run's random numbers, seeded from its run id."""
+        self.assert_writable("take random numbers")
+        if self._random is None:
+            self._random = random.Random(self.ref.run_id)  # noqa: S311 - must be repeatable
+        return self._random
+
+    def info(self) -> Info:
+        """Return what is known of the run."""
+        if self._info is None:
+            assert self.started is not None
+            self._info = build_info(self.ref, self.started)
+        return self._info
+
+    @property
+    def start_event(self) -> WorkflowStarted:
+        """The run's first event."""
+        assert self.started is not None
+        assert isinstance(self.started.event, WorkflowStarted)
+        return self.started.event
+
+    @property
+    def payload_converter(self) -> PayloadConverter:
+        """What values are turned into payloads with."""
+        return self.converter.payload_converter
+
+    def is_replaying(self) -> bool:
+        """Whether recorded activations are being run again."""
+        return self.replaying or self.evicted
+
+    def is_read_only(self) -> bool:
+        """Whether nothing may be asked for right now."""
+        return bool(self._read_only)
+
+    def history_length(self) -> int:
+        """Return the id of the last event that the run has been told of."""
+        return self.last_event
+
+    def cancellation_reason(self) -> str | None:
+        """Return why the run was asked to end; ``None`` while it was not."""
+        return self.cancel_reason
+
+    def is_failure(self, error: BaseException) -> bool:
+        """Whether ``error`` fails the workflow (and not only its task)."""
+        return isinstance(error, self._failures)
+
+    # --- guarding ------------------------------------------------------------------------------
+
+    @contextmanager
+    def read_only(self, why: str) -> Iterator[None]:
+        """Let the code in the block look, and change nothing."""
+        before, self._read_only = self._read_only, why
+        try:
+            yield
+        finally:
+            self._read_only = before
+
+    def assert_writable(self, what: str) -> None:
+        """Raise when nothing may be asked for right now."""
+        if self.evicted:
+            raise RunEvictedError
+        if self._read_only:
+            raise ReadOnlyContextError(f"cannot {what} in {self._read_only}: it may only look")
+
+    def lose_error(self, message: str, error: BaseException | None) -> None:
+        """Log an error that nobody looked at."""
+        if self.started is not None and not self.is_replaying():
+            log_lost_error(message, error, self.info())
+
+    def end_with_error(self, error: BaseException) -> None:
+        """The run's code has raised: end the run or fail its task, as the error has it."""
+        if self.evicted:
+            return
+        if self.cancel_reason is not None and is_cancelled_exception(error):
+            self.asked.close(cmd.CancelWorkflow())
+        elif self.is_failure(error):
+            if isinstance(error, asyncio.CancelledError):
+                error = CancelledError("Cancelled")
+            self.asked.close(cmd.FailWorkflow(failure=self.converter.to_failure(error)))
+        elif self.task_error is None:
+            self.task_error = error
+
+    # --- activities and steps ------------------------------------------------------------------
+
+    def start_activity(self, request: ActivityRequest) -> ActivityHandle[Any]:
+        """Ask for an activity."""
+        self.assert_writable("start an activity")
+        seq = self._number()
+        activity_id = request.activity_id or str(seq)
+        command = cmd.ScheduleActivity(
+            seq=seq,
+            activity_id=activity_id,
+            activity_type=request.name,
+            task_queue=request.task_queue,
+            input=self._encode(request.args, f"activity {request.name!r}"),
+            schedule_to_close_timeout=request.schedule_to_close_timeout,
+            schedule_to_start_timeout=request.schedule_to_start_timeout,
+            start_to_close_timeout=request.start_to_close_timeout,
+            heartbeat_timeout=request.heartbeat_timeout,
+            retry_policy=request.retry_policy,
+            summary=request.summary,
+        )
+        handle: ActivityHandle[Any] = ActivityHandle(
+            loop=self.loop, key=self.loop.next_key(), seq=seq, on_cancel=self._cancel_activity
+        )
+        self.waits.add(
+            ActivityWait(
+                seq=seq,
+                name=request.name,
+                activity_id=activity_id,
+                result_type=request.result_type,
+                cancellation_type=request.cancellation_type,
+                handle=handle,
+            )
+        )
+        self.asked.begin(seq, command)
+        return handle
+
+    def start_local_activity(
+        self, request: StepRequest, *, cancellation_type: ActivityCancellationType, activity_id: str
+    ) -> ActivityHandle[Any]:
+        """Ask for an activity as a step."""
+        seq = self._ask_step(request)
+        handle: ActivityHandle[Any] = ActivityHandle(
+            loop=self.loop, key=self.loop.next_key(), seq=seq, on_cancel=self._cancel_local
+        )
+        self.waits.add(
+            ActivityWait(
+                seq=seq,
+                name=request.name,
+                activity_id=activity_id or str(seq),
+                result_type=request.result_type,
+                cancellation_type=cancellation_type,
+                handle=handle,
+                is_local=True,
+            )
+        )
+        return handle
+
+    def start_step(self, request: StepRequest) -> Handle[Any]:
+        """Ask for a step."""
+        seq = self._ask_step(request)
+        handle: Handle[Any] = Handle(
+            loop=self.loop, key=self.loop.next_key(), seq=seq, on_cancel=self._cancel_step
+        )
+        name = request.name or f"step-{seq}"
+        self.waits.add(StepWait(seq, name, request.result_type, handle))
+        return handle
+
+    def _ask_step(self, request: StepRequest) -> int:
+        self.assert_writable("start a step")
+        seq = self._number()
+        self.asked.step(
+            StepInvocation(
+                seq=seq,
+                name=request.name or f"step-{seq}",
+                fn=request.fn,
+                args=request.args,
+                retry_policy=request.retry_policy,
+                timeout=request.timeout,
+                activity=request.activity,
+            )
+        )
+        return seq
+
+    def _cancel_activity(self, handle: Handle[Any], _msg: Any) -> bool:
+        self.assert_writable("cancel an activity")
+        wait = self.waits.get(handle.seq)
+        assert isinstance(wait, ActivityWait)
+        how = wait.cancellation_type
+        if how is not ActivityCancellationType.ABANDON and self.asked.take_back(wait.seq):
+            self.waits.forget(wait.seq)
+            return _raise_cancelled(wait)
+        if how is not ActivityCancellationType.ABANDON and not wait.cancel_requested:
+            wait.cancel_requested = True
+            self.asked.command(cmd.RequestCancelActivity(seq=wait.seq))
+        if how is ActivityCancellationType.WAIT_CANCELLATION_COMPLETED:
+            return True
+        self.waits.drop(wait.seq)
+        return _raise_cancelled(wait)
+
+    def _cancel_local(self, handle: Handle[Any], _msg: Any) -> bool:
+        self.assert_writable("cancel a local activity")
+        wait = self.waits.get(handle.seq)
+        assert isinstance(wait, ActivityWait)
+        if wait.cancellation_type is not ActivityCancellationType.ABANDON:
+            self.asked.cancel_step(wait.seq)
+        self.waits.drop(wait.seq)
+        return _raise_cancelled(wait)
+
+    def _cancel_step(self, handle: Handle[Any], msg: Any) -> bool:
+        self.assert_writable("cancel a step")
+        self.asked.cancel_step(handle.seq)
+        self.waits.drop(handle.seq)
+        return handle.cancel_wait(msg)
+
+    # --- timers and conditions -----------------------------------------------------------------
+
+    async def sleep(self, seconds: float, *, summary: str) -> None:
+        """Wait on a durable timer."""
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        future = self.loop.create_future()
+        timer = self.loop.start_timer(seconds, _release, future, summary=summary)
+        try:
+            await future
+        finally:
+            timer.cancel()
+
+    async def wait_condition(
+        self, fn: Callable[[], bool], *, timeout: timedelta | float | None, timeout_summary: str
+    ) -> None:
+        """Wait until ``fn`` is true."""
+        self.assert_writable("wait for a condition")
+        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        await self.conditions.wait(fn, seconds, timeout_summary)
+
+    def check_conditions(self) -> bool:
+        """Wake those whose condition has come true; return whether there are any."""
+        if not self.conditions:
+            return False
+        with self.read_only("a wait condition"):
+            met = self.conditions.met()
+        for wake in met:
+            wake()
+        return bool(met)
+
+    def start_timer(self, timer: DurableTimer, delay: Millis, summary: str) -> None:
+        """Ask for a timer."""
+        timer.seq = seq = self._number()
+        self.waits.add(TimerWait(seq, timer, self.loop))
+        self.asked.begin(seq, cmd.StartTimer(seq=seq, delay=delay, summary=summary))
+
+    def cancel_timer(self, timer: DurableTimer) -> None:
+        """Ask for a timer no longer, if it is not over."""
+        seq = timer.seq
+        if self.evicted or self.waits.get(seq) is None:
+            return
+        if self.asked.take_back(seq):
+            self.waits.forget(seq)
+        else:
+            self.waits.drop(seq)
+            self.asked.command(cmd.CancelTimer(seq=seq))
+
+    def resolve(self, recorded: HistoryEvent) -> None:
+        """Let whoever waits for what ``recorded`` ends go on."""
+        seq = self.waits.resolve(recorded)
+        if isinstance(recorded.event, (StepCompleted, StepFailed)):
+            self.asked.forget_step(seq)
+
+    # --- handlers ------------------------------------------------------------------------------
+
+    def handler(self, kind: HandlerKind, name: str | None) -> Callable[..., Any] | None:
+        """Return the handler of a name."""
+        return self.handlers.get(kind, name)
+
+    def set_handler(
+        self, kind: HandlerKind, name: str | None, fn: Callable[..., Any] | None
+    ) -> None:
+        """Set or drop a handler."""
+        self.assert_writable(f"set a {kind} handler")
+        self.handlers.set(kind, name, fn)
+
+    def all_handlers_finished(self) -> bool:
+        """Whether no signal handler is running."""
+        return not self.handlers.running
+
+    def _number(self) -> int:
+        self._seq += 1
+        return self._seq
+
+    def _encode(self, values: tuple[Any, ...], what: str) -> tuple[Payload, ...]:
+        return self.converter.to_payloads(values, what) if values else ()
+
+
+def _release(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _raise_cancelled(wait: ActivityWait) -> bool:
+    wait.handle.set_exception(wait.cancelled(CancelledError("Cancelled")))
+    # Whoever cancels it need not wait for it: no complaint when nobody looks.
+    wait.handle.exception()
+    return True
