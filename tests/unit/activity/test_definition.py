@@ -6,6 +6,7 @@ import pytest
 from perdure import activity
 from perdure.activity._definition import find_definition, is_async, positional_types
 from perdure.common import RawValue
+from perdure.exceptions import UsageError
 
 
 @activity.defn
@@ -98,10 +99,11 @@ def test_types_are_read_from_annotations(fn, types, result):
     assert positional_types(fn) == (types, result)
 
 
-def test_an_annotation_that_does_not_resolve_gives_no_types():
+def test_an_annotation_that_names_nothing_is_refused():
     def odd(value: "Nowhere") -> None: ...  # noqa: F821 - that is the point
 
-    assert positional_types(odd) == (None, None)
+    with pytest.raises(UsageError, match="'Nowhere' is not defined"):
+        positional_types(odd)
 
 
 @pytest.mark.parametrize(

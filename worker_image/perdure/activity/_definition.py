@@ -13,6 +13,8 @@ import typing
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
+from perdure.exceptions import UsageError
+
 CallableT = TypeVar("CallableT", bound=Callable[..., Any])
 
 DEFINITION_ATTRIBUTE = "__perdure_activity_definition__"
@@ -131,15 +133,24 @@ def is_async(fn: Callable[..., Any]) -> bool:
 def positional_types(fn: Callable[..., Any]) -> tuple[list[Any] | None, Any | None]:
     """Return the types of the positional arguments and of the result, where they can be told.
 
-    The arguments' are None when one of them has no annotation or a name in it does not resolve.
+    The arguments' are None when one of them has no annotation.
+
+    Raises:
+        UsageError: an annotation names something that is not there at run time.
     """
     called = _called(fn)
-    function = getattr(called, "__func__", called)
+    function: Any = inspect.unwrap(getattr(called, "__func__", called))
     try:
         hints = typing.get_type_hints(function, include_extras=True)
         parameters = list(inspect.signature(called).parameters.values())
-    except (NameError, TypeError, ValueError):
-        return None, None
+    except NameError as error:
+        raise UsageError(
+            f"Cannot read the annotations of activity {getattr(function, '__qualname__', fn)}: "
+            f"{error}. Arguments are decoded by them, so what they name must be importable at run "
+            "time: at module level, not only under TYPE_CHECKING"
+        ) from error
+    except (TypeError, ValueError):
+        return None, None  # a builtin, which has none
     if inspect.isclass(fn):
         parameters = parameters[1:]
 
@@ -157,6 +168,6 @@ def positional_types(fn: Callable[..., Any]) -> tuple[list[Any] | None, Any | No
 def _called(fn: Callable[..., Any]) -> Callable[..., Any]:
     """Return the function or method that runs when ``fn`` is called."""
     if inspect.isclass(fn) or not (inspect.isroutine(fn) or hasattr(fn, "__wrapped__")):
-        called: Callable[..., Any] = fn.__call__
+        called: Callable[..., Any] = getattr(fn, "__call__")  # noqa: B004, B009 - mypy denies that classes have it
         return called
     return fn

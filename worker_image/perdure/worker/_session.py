@@ -1,0 +1,144 @@
+"""What a worker does with the messages of the stream: hands each to the side that it is for."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from perdure.protocol.messages import (
+    ActivityTask,
+    AskQuery,
+    AttemptRef,
+    CancelActivity,
+    Drain,
+    EvictRun,
+    FromServer,
+    FromWorker,
+    Hello,
+    Ping,
+    Pong,
+    ReportAccepted,
+    TaskEvents,
+    TaskProgress,
+    TaskRefused,
+    Welcome,
+    WorkflowTask,
+)
+from perdure.worker._activities import Activities
+from perdure.worker._stream import Outbox
+from perdure.worker._workflows import Workflows
+
+logger = logging.getLogger("perdure.worker")
+
+
+class Session:
+    """One worker's side of the stream, over however many connections it takes.
+
+    Args:
+        hello: Makes the first message for what is held.
+        workflows: Takes workflow tasks and queries.
+        activities: Takes activity tasks.
+        outbox: Where answers go.
+    """
+
+    def __init__(
+        self,
+        *,
+        hello: Callable[[tuple[AttemptRef, ...]], Hello],
+        workflows: Workflows,
+        activities: Activities,
+        outbox: Outbox,
+    ) -> None:
+        self._hello = hello
+        self._workflows = workflows
+        self._activities = activities
+        self._outbox = outbox
+        self._draining = False
+        self._drained = asyncio.Event()
+        self._pongs_due = 0
+        self._connected = asyncio.Event()
+        self.last_busy = asyncio.get_running_loop().time()
+        """When a message last brought or ended work."""
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            WorkflowTask: workflows.begin,
+            TaskEvents: workflows.go_on,
+            TaskRefused: workflows.refuse,
+            EvictRun: workflows.evict,
+            AskQuery: workflows.query,
+            ActivityTask: activities.begin,
+            CancelActivity: activities.cancel,
+            ReportAccepted: activities.acknowledge,
+        }
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is held."""
+        return self._workflows.is_idle and not self._activities.held
+
+    async def wait_until_connected(self) -> None:
+        """Wait for the server to know this worker."""
+        await self._connected.wait()
+
+    async def drain(self) -> None:
+        """Ask for nothing new, and wait until nothing new can be on its way.
+
+        The server answers in order: what it handed out before it read the Drain has come when
+        its answer to a Ping behind the Drain has.
+        """
+        self._draining = True
+        self._outbox.put(Drain())
+        self.ping()
+        await self._drained.wait()
+
+    # --- Handler -----------------------------------------------------------------------------
+
+    def hello(self) -> Hello:
+        """Return the first message of a new connection."""
+        hello = self._hello(self._activities.held)
+        if self._draining:
+            hello = msgspec.structs.replace(hello, workflow_slots=0, activity_slots=0)
+        return hello
+
+    def connected(self, _welcome: Welcome) -> None:
+        """Go on: the server knows this worker."""
+        self._connected.set()
+        self._pongs_due = 0
+        self._activities.repeat_reports()
+        if self._draining:
+            self._outbox.put(Drain())
+            self.ping()
+
+    def disconnected(self) -> None:
+        """Drop what the server gives to others now."""
+        self._connected.clear()
+        self._workflows.drop_all()
+
+    def receive(self, message: FromServer) -> None:
+        """Handle a message."""
+        handle = self._handlers.get(type(message))
+        if handle is not None:
+            self.last_busy = asyncio.get_running_loop().time()
+            handle(message)
+        elif isinstance(message, Pong):
+            self._pongs_due -= 1
+            if self._draining and self._pongs_due == 0:
+                self._drained.set()
+
+    def ping(self) -> None:
+        """Give a sign of life."""
+        self._pongs_due += 1
+        self._outbox.put(Ping())
+
+    def collect(self) -> None:
+        """Put into the outbox what waited for the end of the round."""
+        self._workflows.collect()
+
+    def too_large(self, message: FromWorker, size: int) -> None:
+        """A message was not sent, because no frame holds it."""
+        logger.error("A %s of %d bytes fits into no frame", type(message).__name__, size)
+        if isinstance(message, TaskProgress):
+            self._workflows.too_large(message, size)

@@ -1,0 +1,358 @@
+"""The connection to the server: one WebSocket, made anew whenever it breaks.
+
+The idea is few wake-ups. A frame is read, its messages are handled at once in the reading task
+(workflow code runs right there), and what they gave rise to leaves in one frame before the next
+one is read. What comes up at other times (a step has finished, a heartbeat) is put into the outbox
+and leaves together with all else that comes up in the same round of the loop.
+
+What the messages mean is the :class:`Handler`'s business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import aiohttp
+import msgspec
+
+from perdure.exceptions import PerdureError
+from perdure.protocol.messages import (
+    FromServer,
+    FromWorker,
+    Hello,
+    Refused,
+    Welcome,
+    decode_from_server,
+    encode_frame,
+)
+
+logger = logging.getLogger("perdure.worker")
+
+MAX_FRAME = 64 * 1024 * 1024
+"""The largest frame in bytes, both ways."""
+_FIRST_DELAY, _LAST_DELAY = 0.05, 2.0
+_CONNECT_TIMEOUT = _WELCOME_TIMEOUT = 10.0
+_OPEN_STREAM = "/api/v1/stream"
+
+
+class WorkerRefusedError(PerdureError):
+    """The server will not serve this worker; trying again cannot help."""
+
+
+class StreamBrokenError(Exception):
+    """The connection is over."""
+
+
+class Address(Protocol):
+    """Where the server is and how to reach it, as a client's connection says it."""
+
+    @property
+    def base_url(self) -> str:
+        """``http://`` or ``https://``, without a slash at its end."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Sent with each connection; the token is among them."""
+
+    @property
+    def ssl(self) -> ssl.SSLContext | None:
+        """How to encrypt."""
+
+    @property
+    def server_hostname(self) -> str | None:
+        """The name in the server's certificate, when it is not the one in the address."""
+
+
+class Handler(Protocol):
+    """What a stream does its work for. Called on the loop, never from two places at once."""
+
+    def hello(self) -> Hello:
+        """Return the first message of a new connection."""
+
+    def connected(self, welcome: Welcome) -> None:
+        """Go on: the server knows this worker."""
+
+    def disconnected(self) -> None:
+        """Nothing arrives any more, and what was sent last may not have arrived."""
+
+    def receive(self, message: FromServer) -> None:
+        """Handle a message."""
+
+    def ping(self) -> None:
+        """Give a sign of life."""
+
+    def collect(self) -> None:
+        """Put into the outbox what waited for the end of the round: a frame leaves now."""
+
+    def too_large(self, message: FromWorker, size: int) -> None:
+        """A message was not sent, because no frame holds it."""
+
+
+class Outbox:
+    """Messages that wait for the next frame. While there is no connection it takes none."""
+
+    def __init__(self) -> None:
+        self._messages: list[FromWorker] = []
+        self._wake: Callable[[], None] = _nothing
+        self._is_open = False
+
+    def put(self, message: FromWorker) -> None:
+        """Let a message leave with the next frame."""
+        if self._is_open:
+            self._messages.append(message)
+            self._wake()
+
+    def wake(self) -> None:
+        """Let a frame leave in the next round of the loop."""
+        self._wake()
+
+    def take(self) -> list[FromWorker]:
+        """Return what waits, and keep nothing."""
+        messages, self._messages = self._messages, []
+        return messages
+
+    def open(self) -> None:
+        """Take messages from now on."""
+        self._is_open = True
+
+    def close(self) -> None:
+        """Take no more, and drop what waits: nobody knows whether the other side lives."""
+        self._is_open = False
+        self._wake = _nothing
+        self._messages.clear()
+
+    def on_wake(self, wake: Callable[[], None] | None) -> None:
+        """Have ``wake`` called when there is something to send; None while one sends anyway."""
+        self._wake = wake or _nothing
+
+
+def _nothing() -> None:
+    """Nobody has to be woken."""
+
+
+def _ignore(_limit: float | None) -> None:
+    """Nobody watches."""
+
+
+class Stream:
+    """Keeps a handler connected.
+
+    Args:
+        address: Where the server is.
+        handler: Told what happens.
+        outbox: What the handler sends.
+        jitter: Spreads reconnections, so that a thousand workers do not come back at once.
+        beat: Called with each ping, with the seconds after which the next one would be too late
+            for the lease; with None when the connection is over.
+    """
+
+    def __init__(
+        self,
+        *,
+        address: Address,
+        handler: Handler,
+        outbox: Outbox,
+        jitter: Callable[[], float] = random.random,
+        beat: Callable[[float | None], None] = _ignore,
+    ) -> None:
+        self._address = address
+        self._handler = handler
+        self._outbox = outbox
+        self._jitter = jitter
+        self._beat = beat
+        self._heard = 0.0
+        self._failures = 0
+        self._told = ""
+        self._socket: aiohttp.ClientWebSocketResponse | None = None
+        self._closing = False
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the server knows the worker now."""
+        return self._socket is not None
+
+    async def run(self) -> None:
+        """Stay connected until :meth:`close`.
+
+        Raises:
+            WorkerRefusedError: the server will not have this worker.
+        """
+        async with aiohttp.ClientSession() as session:
+            while not self._closing:
+                try:
+                    await self._connect(session)
+                except (aiohttp.ClientError, OSError, TimeoutError, StreamBrokenError) as error:
+                    self._tell(error)
+                    await asyncio.sleep(self._delay())
+
+    async def close(self) -> None:
+        """Send what waits and end the connection for good."""
+        self._closing = True
+        if self._socket is not None:
+            await self._flush(self._socket)
+            await self._socket.close()
+
+    async def _connect(self, session: aiohttp.ClientSession) -> None:
+        async with asyncio.timeout(_CONNECT_TIMEOUT):
+            socket = await session.ws_connect(
+                self._address.base_url + _OPEN_STREAM,
+                headers=dict(self._address.headers),
+                ssl=self._address.ssl or True,
+                server_hostname=self._address.server_hostname,
+                compress=0,
+                max_msg_size=MAX_FRAME,
+                timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
+            )
+        async with socket:
+            # Never wait for a slow server while sending: then nobody would read, and it might
+            # be waiting for us. What can pile up is bounded by the slots.
+            transport = socket.get_extra_info("transport")
+            assert isinstance(transport, asyncio.WriteTransport)
+            transport.set_write_buffer_limits(high=2 * MAX_FRAME)
+            first = await self._greet(socket)
+            try:
+                await self._serve(socket, first)
+            finally:
+                self._socket = None
+                self._beat(None)
+                self._outbox.close()
+                self._handler.disconnected()
+        if not self._closing:
+            raise StreamBrokenError(f"the server closed the connection ({socket.close_code})")
+
+    async def _greet(self, socket: aiohttp.ClientWebSocketResponse) -> Sequence[FromServer]:
+        await socket.send_bytes(encode_frame([self._handler.hello()]))
+        async with asyncio.timeout(_WELCOME_TIMEOUT):
+            frame = await socket.receive()
+        if frame.type is not aiohttp.WSMsgType.BINARY:
+            raise StreamBrokenError(f"no answer to hello, but {frame.type.name} {frame.data!r}")
+        messages = self._decode(frame.data)
+        match messages[:1]:
+            case [Welcome()]:
+                return messages
+            case [Refused(reason=reason)]:
+                raise WorkerRefusedError(f"The server refuses this worker: {reason}")
+            case other:
+                raise StreamBrokenError(f"no answer to hello, but {other}")
+
+    async def _serve(
+        self, socket: aiohttp.ClientWebSocketResponse, first: Sequence[FromServer]
+    ) -> None:
+        welcome = first[0]
+        assert isinstance(welcome, Welcome)
+        self._failures, self._told = 0, ""
+        self._outbox.open()
+        self._socket = socket
+        self._handler.connected(welcome)
+        for message in first[1:]:
+            self._handle(message)
+
+        woken = asyncio.Event()
+        self._outbox.on_wake(woken.set)
+        helpers = [
+            asyncio.create_task(self._pump(socket, woken), name="perdure stream sender"),
+            asyncio.create_task(self._ping(socket, welcome.lease / 1000), name="perdure pings"),
+        ]
+        try:
+            await self._flush(socket)
+            await self._read(socket, woken)
+        finally:
+            for helper in helpers:
+                helper.cancel()
+            await asyncio.gather(*helpers, return_exceptions=True)
+
+    async def _read(self, socket: aiohttp.ClientWebSocketResponse, woken: asyncio.Event) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            frame = await socket.receive()
+            self._heard = loop.time()
+            if frame.type is aiohttp.WSMsgType.BINARY:
+                # No wake-up of the sender for what is sent from here.
+                self._outbox.on_wake(None)
+                try:
+                    for message in self._decode(frame.data):
+                        self._handle(message)
+                finally:
+                    self._outbox.on_wake(woken.set)
+                await self._flush(socket)
+            elif frame.type is aiohttp.WSMsgType.ERROR:
+                raise StreamBrokenError(f"the connection broke: {frame.data!r}")
+            elif frame.type is not aiohttp.WSMsgType.TEXT:
+                return
+
+    def _handle(self, message: FromServer) -> None:
+        if isinstance(message, Refused):
+            raise WorkerRefusedError(f"The server refuses this worker: {message.reason}")
+        self._handler.receive(message)
+
+    def _decode(self, data: bytes) -> list[FromServer]:
+        try:
+            return decode_from_server(data)
+        except msgspec.DecodeError as error:
+            raise StreamBrokenError(
+                f"the server sent what this version does not understand ({error}): "
+                "bring server and worker to versions that fit together"
+            ) from error
+
+    async def _pump(self, socket: aiohttp.ClientWebSocketResponse, woken: asyncio.Event) -> None:
+        while True:
+            await woken.wait()
+            woken.clear()
+            try:
+                await self._flush(socket)
+            except (aiohttp.ClientError, OSError):
+                return  # the reader sees it too, and says so
+
+    async def _ping(self, socket: aiohttp.ClientWebSocketResponse, lease: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._heard = loop.time()
+        while True:
+            self._beat(lease / 2)
+            self._handler.ping()
+            await asyncio.sleep(lease / 5)
+            if loop.time() - self._heard > lease:
+                logger.warning("No sign of the server for %.1f s: connecting anew", lease)
+                await socket.close()
+                return
+
+    async def _flush(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._handler.collect()
+        messages = self._outbox.take()
+        if messages:
+            await self._send(socket, messages)
+
+    async def _send(
+        self, socket: aiohttp.ClientWebSocketResponse, messages: Sequence[FromWorker]
+    ) -> None:
+        frame = encode_frame(messages)
+        if len(frame) <= MAX_FRAME:
+            await socket.send_bytes(frame)
+        elif len(messages) == 1:
+            self._handler.too_large(messages[0], len(frame))
+        else:
+            half = len(messages) // 2
+            await self._send(socket, messages[:half])
+            await self._send(socket, messages[half:])
+
+    def _tell(self, error: BaseException) -> None:
+        """Log a failure once, not each time that it is met again."""
+        told = f"{type(error).__name__}: {error}"
+        if told == self._told or self._closing:
+            return
+        self._told = told
+        logger.warning(
+            "No connection to the server at %s (%s). Is it running, and is the address right? "
+            "Trying again until it is there",
+            self._address.base_url,
+            told,
+        )
+
+    def _delay(self) -> float:
+        self._failures += 1
+        longest = min(_LAST_DELAY, _FIRST_DELAY * 2.0 ** min(self._failures - 1, 10))
+        return longest * (0.5 + self._jitter() / 2)
