@@ -176,13 +176,11 @@ class Localkube:
         """Boot the cluster, or use the one that is up."""
         with ExitStack() as stack:
             self._state = self._lock_one(stack, announce)
-            started_here = self._state.with_suffix(".started-by-tests")
-            # The mark of a session that was killed: what it left may be in any state.
-            if started_here.exists() or not self._is_up():
+            self._clear_the_abandoned()
+            if not self._is_up():
                 announce("booting a local cluster (seconds; the first time it is compiled: 17 min)")
-                stack.callback(self._stop, started_here)
-                started_here.touch()
-                self._localkube("down")
+                stack.callback(self._stop, self._state)
+                _mark(self._state).touch()
                 self._localkube("up", timeout=COMPILING)
             yield Address(kubeconfig=self._state / "admin.kubeconfig", context="localkube")
 
@@ -192,10 +190,20 @@ class Localkube:
 
     def _lock_one(self, stack: ExitStack, announce: Announce) -> Path:
         for folder in self._folders:
-            lock = file_lock(folder.with_suffix(".lock"), wait=self._wait, announce=announce)
+            lock = file_lock(_lock(folder), wait=self._wait, announce=announce)
             if stack.enter_context(lock):
                 return folder
         raise ClusterUnavailableError(f"other processes keep every cluster of {self._folders}")
+
+    def _clear_the_abandoned(self) -> None:
+        """Stop what sessions that were killed have left, whatever state it is in."""
+        for folder in filter(_is_marked, self._folders):
+            if folder == self._state:
+                self._stop(folder)
+            else:
+                with file_lock(_lock(folder), wait=0) as held:
+                    if held and _is_marked(folder):
+                        self._stop(folder)
 
     def _is_up(self) -> bool:
         try:
@@ -204,13 +212,28 @@ class Localkube:
             return False
         return True
 
-    def _stop(self, started_here: Path) -> None:
-        self._localkube("down", timeout=120)
-        started_here.unlink()
+    def _stop(self, folder: Path) -> None:
+        self._localkube("down", state=folder, timeout=120)
+        _mark(folder).unlink()
 
-    def _localkube(self, verb: str, *arguments: str, timeout: float = 60) -> None:
+    def _localkube(
+        self, verb: str, *arguments: str, state: Path | None = None, timeout: float = 60
+    ) -> None:
         run(
             [LOCALKUBE, verb, *self._flags, *arguments],
             timeout=timeout,
-            env={"LOCALKUBE_STATE": str(self._state)},
+            env={"LOCALKUBE_STATE": str(state or self._state)},
         )
+
+
+def _lock(folder: Path) -> Path:
+    return folder.with_suffix(".lock")
+
+
+def _mark(folder: Path) -> Path:
+    """Return the file that says: a test session started this cluster and has not stopped it."""
+    return folder.with_suffix(".started-by-tests")
+
+
+def _is_marked(folder: Path) -> bool:
+    return _mark(folder).exists()
