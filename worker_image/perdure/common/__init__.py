@@ -7,6 +7,7 @@ milliseconds in :mod:`perdure.protocol`; the conversions live on the types.
 from perdure.common._policies import (
     ActivityIDConflictPolicy,
     ActivityIDReusePolicy,
+    QueryRejectCondition,
     RetryPolicy,
     WorkflowIDConflictPolicy,
     WorkflowIDReusePolicy,
@@ -17,6 +18,7 @@ from perdure.common._values import RawValue
 __all__ = [
     "ActivityIDConflictPolicy",
     "ActivityIDReusePolicy",
+    "QueryRejectCondition",
     "RawValue",
     "RetryPolicy",
     "WorkflowIDConflictPolicy",

@@ -115,3 +115,14 @@ class ActivityIDConflictPolicy(IntEnum):
 
     FAIL = 1
     USE_EXISTING = 2
+
+
+class QueryRejectCondition(IntEnum):
+    """Which runs a query is not put to."""
+
+    NONE = 1
+    """Every run answers, closed ones too."""
+    NOT_OPEN = 2
+    """Only open runs answer."""
+    NOT_COMPLETED_CLEANLY = 3
+    """Runs that failed, timed out, or were cancelled or terminated do not answer."""
