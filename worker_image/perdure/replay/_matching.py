@@ -7,7 +7,7 @@ for runs that are under way, the kind of work, its order and its name may not.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -30,14 +30,14 @@ _EVENT_OF: dict[type, type] = {
 
 
 def check_commands(
-    activation: RecordedActivation, asked: Sequence[Command], waiting: Sequence[str] = ()
+    activation: RecordedActivation, asked: Sequence[Command], waiting: Callable[[], Sequence[str]]
 ) -> None:
     """Hold what the code asks for now against what it asked for then.
 
     Args:
         activation: As it is recorded.
         asked: What the code asks for now, in order.
-        waiting: What the run waits for now, for the message.
+        waiting: Tells what the run waits for now, for the message.
 
     Raises:
         NondeterminismError: they differ.
@@ -50,7 +50,8 @@ def check_commands(
                 activation.position,
             )
         if command is None:
-            now = f" (it now waits for {', '.join(waiting)})" if waiting else ""
+            labels = ", ".join(waiting())
+            now = f" (it now waits for {labels})" if labels else ""
             raise NondeterminismError(
                 describe_event(recorded.event), f"nothing more at that point{now}", recorded.id
             )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from perdure.converter import DataConverter
-from perdure.exceptions import ActivityError, CancelledError, PerdureError
+from perdure.exceptions import ActivityError, CancelledError, ConversionError, PerdureError
 from perdure.protocol import events as ev
 from perdure.protocol.events import HistoryEvent
 from perdure.protocol.failures import RetryState
@@ -67,7 +67,7 @@ class StepWait:
     def resolve(self, event: Any, converter: DataConverter) -> None:
         """Let whoever waits go on."""
         if type(event) is ev.StepCompleted:
-            _set_result(self.handle, event.result, self.result_type, converter, self.label)
+            _set_result(self, event.result, converter)
         else:
             cause = converter.from_failure(event.failure)
             message = f"Step {self.name!r} failed"
@@ -124,7 +124,7 @@ class ActivityWait:
     def resolve(self, event: Any, converter: DataConverter) -> None:
         """Let whoever waits go on."""
         if isinstance(event, (ev.ActivityCompleted, ev.StepCompleted)):
-            _set_result(self.handle, event.result, self.result_type, converter, self.label)
+            _set_result(self, event.result, converter)
         elif isinstance(event, ev.ActivityCanceled):
             details = converter.from_payloads(event.details)
             self.handle.set_exception(self.cancelled(CancelledError("Cancelled", *details)))
@@ -202,12 +202,18 @@ class Waits:
 
 
 def _set_result(
-    handle: Handle[Any], payload: Payload | None, hint: Any, converter: DataConverter, label: str
+    wait: StepWait | ActivityWait, payload: Payload | None, converter: DataConverter
 ) -> None:
     try:
-        handle.set_result(converter.from_payload(payload, hint, f"the result of {label}"))
+        value = None
+        if payload is not None:
+            value = converter.payload_converter.from_payload(payload, wait.result_type)
+    except ConversionError as error:
+        wait.handle.set_exception(error.at(f"the result of {wait.label}"))
     except Exception as error:  # noqa: BLE001 - a user's converter may raise anything
-        handle.set_exception(error)
+        wait.handle.set_exception(error)
+    else:
+        wait.handle.set_result(value)
 
 
 def _caused(

@@ -183,7 +183,7 @@ class WorkflowInstance:
             portion = events[told : recorded.through]
             if has_news(portion):
                 self._tell(portion, recorded.started)
-            check_commands(recorded, run.asked.take_commands(), run.waits.labels())
+            check_commands(recorded, run.asked.take_commands(), run.waits.labels)
             told = max(told, recorded.through)
         run.replaying = False
         return events[told:]

@@ -6,9 +6,11 @@ named in them before it is defined.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import typing
+import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -71,7 +73,10 @@ def return_type(fn: Callable[..., Any]) -> Any | None:
     return _hints(fn).get("return")
 
 
-@functools.lru_cache(maxsize=4096)
+_known_results: weakref.WeakKeyDictionary[Callable[..., Any], Any] = weakref.WeakKeyDictionary()
+"""Annotations of results: reading them is slow, and a step is often the same function."""
+
+
 def return_type_or_none(fn: Callable[..., Any]) -> Any | None:
     """Return the annotation of the result of any callable, if it can be told."""
     function = fn
@@ -79,6 +84,17 @@ def return_type_or_none(fn: Callable[..., Any]) -> Any | None:
         function = function.func
     if not inspect.isroutine(function):
         function = (function if inspect.isclass(function) else type(function)).__call__
+    function = getattr(function, "__func__", function)
+    try:
+        return _known_results[function]
+    except (KeyError, TypeError):
+        found = _read_return_type(function)
+    with contextlib.suppress(TypeError):  # built-in functions cannot be referred to weakly
+        _known_results[function] = found
+    return found
+
+
+def _read_return_type(function: Callable[..., Any]) -> Any | None:
     try:
         return typing.get_type_hints(function, include_extras=True).get("return")
     except (NameError, TypeError, AttributeError):
