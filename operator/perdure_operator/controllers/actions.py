@@ -1,0 +1,191 @@
+"""What a plan consists of: one change each, to the cluster or to a run.
+
+An action says what is wanted, not how things were; doing it twice is the same as doing it once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from perdure.protocol import verbs as vb
+from perdure_operator.cluster import Manifest, ObjectKind, ObjectRef
+from perdure_operator.model import ObjectMeta, ResourceStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteStatus:
+    """Have the object's status be this."""
+
+    kind: ObjectKind
+    ref: ObjectRef
+    resource_version: str
+    """The object as it was planned on; a changed one is not written to, but looked at again."""
+    status: Manifest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetFinalizer:
+    """Have the object wait, or no longer wait, for what it started."""
+
+    kind: ObjectKind
+    ref: ObjectRef
+    uid: str
+    present: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplyObject:
+    """Have an object as this says, whether it is there already or not."""
+
+    kind: ObjectKind
+    manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateObject:
+    """Have an object of this name; one that is there is left as it is."""
+
+    kind: ObjectKind
+    manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteObject:
+    """Have this very object gone."""
+
+    kind: ObjectKind
+    ref: ObjectRef
+    uid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartRun:
+    """Have the run; the request's id makes it one run however often it is asked for."""
+
+    request: vb.StartRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SteerRun:
+    """Tell the run something: a signal, a cancellation, a termination."""
+
+    request: vb.SignalRequest | vb.CancelRequest | vb.TerminateRequest
+
+
+Action = (
+    WriteStatus | SetFinalizer | ApplyObject | CreateObject | DeleteObject | StartRun | SteerRun
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to do now, and when to look again if nothing happens until then."""
+
+    actions: Sequence[Action] = ()
+    again: timedelta | None = None
+    look_at_once: bool = False
+    """The actions bring about something that the next plan needs to see."""
+    blocked: str = ""
+    """What keeps this object from getting on: it is tried again, later each time."""
+
+
+def set_finalizer(kind: ObjectKind, metadata: ObjectMeta, *, present: bool) -> SetFinalizer:
+    """Return the action for this object."""
+    return SetFinalizer(kind=kind, ref=ref_of(metadata), uid=metadata.uid, present=present)
+
+
+def delete_object(kind: ObjectKind, metadata: ObjectMeta) -> DeleteObject:
+    """Return the action for this object."""
+    return DeleteObject(kind=kind, ref=ref_of(metadata), uid=metadata.uid)
+
+
+def write_status(
+    kind: ObjectKind, metadata: ObjectMeta, *, before: ResourceStatus, after: ResourceStatus
+) -> list[Action]:
+    """Return the action for this object, or nothing when the status says all that already."""
+    status = after.model_dump(mode="json", exclude_none=True)
+    if status == before.model_dump(mode="json", exclude_none=True):
+        return []
+    return [
+        WriteStatus(
+            kind=kind,
+            ref=ref_of(metadata),
+            resource_version=metadata.resource_version,
+            status=status,
+        )
+    ]
+
+
+def ref_of(metadata: ObjectMeta) -> ObjectRef:
+    """Return which object this is."""
+    return ObjectRef(namespace=metadata.namespace, name=metadata.name)
+
+
+# --- what came of them -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted:
+    """There is a run."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartRefused:
+    """There is no run, and asking again at once would not help."""
+
+    message: str
+    id_in_use: bool
+    """The workflow id belongs to another run; otherwise the request itself is wrong."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectRefused:
+    """The API server does not let the operator make an object: a right, a quota or a policy."""
+
+    kind: ObjectKind
+    name: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectWritten:
+    """The object as it is after it was written."""
+
+    manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignalDelivered:
+    """The run has the signal, durably."""
+
+    signal_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignalRefused:
+    """The run cannot be told this, ever."""
+
+    signal_id: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerAway:
+    """The Perdure server did not answer; what was to be asked of it was not asked."""
+
+    message: str
+
+
+Outcome = (
+    ServerAway
+    | RunStarted
+    | StartRefused
+    | SignalDelivered
+    | SignalRefused
+    | ObjectRefused
+    | ObjectWritten
+)

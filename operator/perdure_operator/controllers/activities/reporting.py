@@ -1,0 +1,205 @@
+"""An Activity's status, from what was observed: its phase, a reason a condition, the facts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from perdure.protocol.events import ActivityStarted
+from perdure.protocol.failures import TimeoutInfo
+from perdure.protocol.verbs import PendingActivity, RunStatus
+from perdure_operator.cluster import ACTIVITIES
+from perdure_operator.controllers.actions import Action, write_status
+from perdure_operator.controllers.activities.observing import ActivityView, activity_id
+from perdure_operator.controllers.runs import NoRun, RunFacts
+from perdure_operator.controllers.values import (
+    NotShownError,
+    describe_failure,
+    to_failure,
+    to_json,
+    to_time,
+)
+from perdure_operator.controllers.verdicts import (
+    Say,
+    Verdict,
+    false,
+    finished,
+    pending,
+    repeat,
+    true,
+)
+from perdure_operator.model import ActivityPhase, ActivityStatus, ConditionType, Reason
+from perdure_operator.model.workflow import RESULT_LIMIT_BYTES
+
+NO_BATCHES = "a batch (items) cannot be run yet: apply an Activity with input for each item"
+
+_CLOSED: dict[RunStatus, tuple[ActivityPhase, Reason, str]] = {
+    RunStatus.COMPLETED: (ActivityPhase.SUCCEEDED, Reason.SUCCEEDED, "it has returned"),
+    RunStatus.FAILED: (ActivityPhase.FAILED, Reason.EXECUTION_FAILED, "it has failed for good"),
+    RunStatus.CANCELED: (ActivityPhase.CANCELED, Reason.CANCELED, "it was canceled"),
+    RunStatus.TERMINATED: (ActivityPhase.CANCELED, Reason.TERMINATED, "it was terminated"),
+    RunStatus.TIMED_OUT: (
+        ActivityPhase.TIMED_OUT,
+        Reason.TIMED_OUT,
+        "it did not end within its timeout",
+    ),
+}
+
+
+def report(view: ActivityView) -> ActivityStatus:
+    """Return the status that the Activity should have."""
+    before, metadata = view.activity.status, view.activity.metadata
+    phase, verdict = _judge(view)
+    fields: dict[str, Any] = {
+        "phase": phase,
+        "observed_generation": metadata.generation,
+        "conditions": verdict.conditions(
+            before.conditions, generation=metadata.generation, now=view.now
+        ),
+        "activity_id": activity_id(view.activity),
+    }
+    if isinstance(view.run, RunFacts):
+        fields |= _of_run(view.run)
+    if phase.is_final and "completion_time" not in fields:
+        fields["completion_time"] = before.completion_time or view.now
+    return before.model_copy(update=fields)
+
+
+def write_report(view: ActivityView) -> list[Action]:
+    """Return the action that writes it, or nothing when it is written already."""
+    activity = view.activity
+    return write_status(ACTIVITIES, activity.metadata, before=activity.status, after=report(view))
+
+
+# --- judging -----------------------------------------------------------------------------------
+
+
+def _judge(view: ActivityView) -> tuple[ActivityPhase, Verdict]:
+    match view.run:
+        case RunFacts(is_closed=True):
+            return _judge_closed(view.run)
+        case RunFacts():
+            return _judge_open(view, view.run)
+        case NoRun():
+            return _judge_without_run(view)
+
+
+def _judge_closed(run: RunFacts) -> tuple[ActivityPhase, Verdict]:
+    status = run.description.status
+    failure = run.result.failure if run.result else None
+    if failure is not None and isinstance(failure.info, TimeoutInfo):
+        status = RunStatus.TIMED_OUT
+    phase, reason, message = _CLOSED[status]
+    if failure is not None:
+        message = f"{message}: {describe_failure(failure)}"
+    return phase, finished(reason, message, well=phase is ActivityPhase.SUCCEEDED)
+
+
+def _judge_open(view: ActivityView, run: RunFacts) -> tuple[ActivityPhase, Verdict]:
+    open_ = _open_activity(run)
+    is_running = open_ is not None and open_.started is not None
+    phase = ActivityPhase.RUNNING if is_running else ActivityPhase.PENDING
+    if view.activity.metadata.is_being_deleted:
+        reason, message = Reason.DELETING, "the Activity is deleted once it has ended"
+    elif run.description.cancel_requested:
+        reason, message = Reason.CANCELING, "it was asked to end, and may clean up first"
+    elif is_running:
+        reason, message = Reason.RUNNING, "a worker has it"
+    else:
+        reason, message = Reason.PENDING, "it waits for a worker, or for its next attempt"
+    stalled = _no_pool(view) if view.pool is None else None
+    return phase, Verdict(
+        ready=false(reason, message),
+        reconciling=true(reason, message),
+        stalled=stalled,
+        workers=_workers(view),
+    )
+
+
+def _judge_without_run(view: ActivityView) -> tuple[ActivityPhase, Verdict]:
+    spec, refused = view.activity.spec, view.start_refused
+    what = "it has not been started yet"
+    if view.activity.status.run_id and view.run is NoRun.MISSING:
+        phase = view.activity.status.phase or ActivityPhase.PENDING
+        return phase, _lost(view)
+    if spec.items is not None:
+        return ActivityPhase.PENDING, pending(what, true(Reason.INVALID_SPEC, NO_BATCHES))
+    if refused is not None:
+        reason = Reason.ID_IN_USE if refused.id_in_use else Reason.INVALID_SPEC
+        return ActivityPhase.PENDING, pending(what, true(reason, refused.message))
+    if view.server_away:
+        say = true(Reason.SERVER_UNAVAILABLE, view.server_away)
+        return ActivityPhase.PENDING, Verdict(ready=false(say.reason, say.message), reconciling=say)
+    if view.is_first_sight:
+        return ActivityPhase.PENDING, pending(what)
+    if spec.cancel:
+        message = "it was canceled before it was started"
+        return ActivityPhase.CANCELED, finished(Reason.CANCELED, message, well=False)
+    stalled = _no_pool(view) if view.pool is None else None
+    return ActivityPhase.PENDING, pending(what, stalled)
+
+
+def _lost(view: ActivityView) -> Verdict:
+    message = (
+        f"the store has no run {view.activity.status.run_id} of it any more: restore the store, "
+        "or delete the Activity and apply it again to run it anew"
+    )
+    return Verdict(
+        ready=false(Reason.STATE_LOST, message), stalled=true(Reason.STATE_LOST, message)
+    )
+
+
+def _no_pool(view: ActivityView) -> Say:
+    return true(
+        Reason.POOL_NOT_FOUND,
+        f"there is no WorkerPool {view.activity.spec.worker_pool!r} in namespace "
+        f"{view.activity.metadata.namespace!r}: apply one, or name another",
+    )
+
+
+def _workers(view: ActivityView) -> Say | None:
+    if view.pool is None:
+        missing = _no_pool(view)
+        return false(missing.reason, missing.message)
+    return repeat(view.pool.status.conditions, ConditionType.WORKERS_READY)
+
+
+# --- facts -------------------------------------------------------------------------------------
+
+
+def _of_run(run: RunFacts) -> dict[str, Any]:
+    described, open_ = run.description, _open_activity(run)
+    fields: dict[str, Any] = {
+        "run_id": described.run_id,
+        "start_time": to_time(described.started),
+        "completion_time": None if described.closed is None else to_time(described.closed),
+    }
+    if open_ is not None:
+        fields["attempt"] = open_.attempt
+        fields["worker"] = open_.identity or None
+        fields["last_failure"] = to_failure(open_.last_failure) if open_.last_failure else None
+    last = _last_attempt(run)
+    if last is not None:
+        fields["attempt"] = last.attempt
+        fields["worker"] = last.identity or None
+        fields["last_failure"] = to_failure(last.last_failure) if last.last_failure else None
+    return fields | _of_result(run)
+
+
+def _of_result(run: RunFacts) -> dict[str, Any]:
+    if run.result is None:
+        return {}
+    if run.result.failure is not None:
+        return {"last_failure": to_failure(run.result.failure)}
+    try:
+        return {"result": to_json(run.result.result, limit=RESULT_LIMIT_BYTES)}
+    except NotShownError:
+        return {"result_omitted": True}
+
+
+def _open_activity(run: RunFacts) -> PendingActivity | None:
+    return next(iter(run.description.pending_activities), None)
+
+
+def _last_attempt(run: RunFacts) -> ActivityStarted | None:
+    started = (each.event for each in reversed(run.events))
+    return next((event for event in started if isinstance(event, ActivityStarted)), None)

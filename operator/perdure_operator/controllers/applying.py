@@ -1,0 +1,145 @@
+"""Carrying out actions: the only place where the controllers change anything.
+
+Each action is idempotent, so what was interrupted is simply planned and applied again. Refusals
+that a plan must know of come back as outcomes; everything else that goes wrong is raised, and the
+object is looked at again later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import assert_never
+
+from perdure.protocol.verbs import SignalRequest
+from perdure_operator.cluster import (
+    Cluster,
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    Manifest,
+    ObjectKind,
+    ObjectRef,
+)
+from perdure_operator.controllers.actions import (
+    Action,
+    ApplyObject,
+    CreateObject,
+    DeleteObject,
+    ObjectRefused,
+    ObjectWritten,
+    Outcome,
+    RunStarted,
+    SetFinalizer,
+    SignalDelivered,
+    SignalRefused,
+    StartRefused,
+    StartRun,
+    SteerRun,
+    WriteStatus,
+)
+from perdure_operator.controllers.server import (
+    AlreadyClosedError,
+    AlreadyStartedError,
+    RequestRefusedError,
+    RunNotFoundError,
+    Server,
+)
+from perdure_operator.model import FINALIZER
+
+
+class Applier:
+    """Carries out actions on one cluster and one server."""
+
+    def __init__(self, cluster: Cluster, server: Server) -> None:
+        self._cluster = cluster
+        self._server = server
+
+    async def apply(self, actions: Iterable[Action]) -> list[Outcome]:
+        """Do all of it, in order, and return what is worth knowing.
+
+        Raises:
+            ClusterError: The API server did not do its part; what came before it is done.
+            ServerError: The Perdure server did not do its part, likewise.
+        """
+        outcomes = [await self._apply(action) for action in actions]
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    async def _apply(self, action: Action) -> Outcome | None:
+        match action:
+            case WriteStatus():
+                return await self._write_status(action)
+            case SetFinalizer():
+                return await self._set_finalizer(action)
+            case ApplyObject(kind=kind, manifest=manifest):
+                return await self._make(kind, manifest, replace=True)
+            case CreateObject(kind=kind, manifest=manifest):
+                return await self._make(kind, manifest, replace=False)
+            case DeleteObject(kind=kind, ref=ref, uid=uid):
+                await self._delete(kind, ref, uid)
+                return None
+            case StartRun():
+                return await self._start(action)
+            case SteerRun():
+                return await self._steer(action)
+            case _:
+                assert_never(action)
+
+    async def _write_status(self, action: WriteStatus) -> Outcome:
+        manifest = _identity(action.kind, action.ref)
+        manifest["metadata"]["resourceVersion"] = action.resource_version
+        manifest["status"] = action.status
+        return ObjectWritten(manifest=await self._cluster.apply_status(action.kind, manifest))
+
+    async def _set_finalizer(self, action: SetFinalizer) -> Outcome:
+        manifest = _identity(action.kind, action.ref)
+        manifest["metadata"]["uid"] = action.uid
+        if action.present:
+            manifest["metadata"]["finalizers"] = [FINALIZER]
+        return ObjectWritten(manifest=await self._cluster.apply(action.kind, manifest))
+
+    async def _make(self, kind: ObjectKind, manifest: Manifest, *, replace: bool) -> Outcome | None:
+        try:
+            if replace:
+                await self._cluster.apply(kind, manifest)
+            else:
+                await self._cluster.create(kind, manifest)
+        except (ForbiddenError, InvalidError) as error:
+            name = manifest["metadata"]["name"]
+            return ObjectRefused(kind=kind, name=name, message=error.message)
+        except ConflictError:
+            if replace:
+                raise
+            # Whoever made it under this name wanted the very same.
+        return None
+
+    async def _delete(self, kind: ObjectKind, ref: ObjectRef, uid: str) -> None:
+        try:
+            await self._cluster.delete(kind, ref, uid=uid)
+        except ConflictError:
+            # Another object has the name by now, so this one is gone.
+            return
+
+    async def _start(self, action: StartRun) -> Outcome:
+        try:
+            answer = await self._server.call(action.request)
+        except AlreadyStartedError as error:
+            return StartRefused(message=str(error), id_in_use=True)
+        except RequestRefusedError as error:
+            return StartRefused(message=str(error), id_in_use=False)
+        return RunStarted(run_id=answer.run_id)
+
+    async def _steer(self, action: SteerRun) -> Outcome | None:
+        signal_id = action.request.signal_id if isinstance(action.request, SignalRequest) else ""
+        try:
+            await self._server.call(action.request)
+        except (AlreadyClosedError, RunNotFoundError):
+            # There is nobody to tell; the next look at the run says so in the status.
+            return None
+        except RequestRefusedError as error:
+            return SignalRefused(signal_id=signal_id, message=str(error)) if signal_id else None
+        return SignalDelivered(signal_id=signal_id) if signal_id else None
+
+
+def _identity(kind: ObjectKind, ref: ObjectRef) -> Manifest:
+    metadata = {"name": ref.name, "namespace": ref.namespace}
+    return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}

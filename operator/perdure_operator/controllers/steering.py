@@ -1,0 +1,36 @@
+"""Asking a run to end."""
+
+from __future__ import annotations
+
+from perdure.protocol.verbs import CancelRequest, TerminateRequest
+from perdure_operator.controllers.actions import SteerRun
+from perdure_operator.controllers.runs import RunFacts
+
+IDENTITY = "perdure-operator"
+"""Who asks, as history shows it."""
+
+
+def cancel_run(run: RunFacts, reason: str) -> SteerRun:
+    """Ask the run to end, cleaning up first."""
+    return SteerRun(
+        request=CancelRequest(
+            namespace=run.description.namespace,
+            workflow_id=run.description.workflow_id,
+            run_id=run.description.run_id,
+            reason=reason,
+            identity=IDENTITY,
+        )
+    )
+
+
+def terminate_run(run: RunFacts, reason: str) -> SteerRun:
+    """End the run without asking its code."""
+    return SteerRun(
+        request=TerminateRequest(
+            namespace=run.description.namespace,
+            workflow_id=run.description.workflow_id,
+            run_id=run.description.run_id,
+            reason=reason,
+            identity=IDENTITY,
+        )
+    )

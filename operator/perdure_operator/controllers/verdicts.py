@@ -1,0 +1,102 @@
+"""What is to be said of an object in its conditions, and the conditions that say it.
+
+A verdict has no times and no generations: two looks at the same state give the same verdict, and
+the conditions of the same verdict are the same to the letter. So a status is written only when
+there is something new to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from perdure_operator.model import (
+    Condition,
+    ConditionStatus,
+    ConditionType,
+    Reason,
+    clear_condition,
+    find_condition,
+    set_condition,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Say:
+    """Why a condition is as it is."""
+
+    reason: Reason
+    message: str
+    status: ConditionStatus = ConditionStatus.TRUE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """One entry a condition; None leaves the condition out."""
+
+    ready: Say
+    reconciling: Say | None = None
+    stalled: Say | None = None
+    complete: Say | None = None
+    failed: Say | None = None
+    workers: Say | None = None
+
+    def conditions(
+        self, before: Sequence[Condition], *, generation: int, now: datetime
+    ) -> tuple[Condition, ...]:
+        """Return the conditions; what did not change keeps its time."""
+        said = {
+            ConditionType.READY: self.ready,
+            ConditionType.RECONCILING: self.reconciling,
+            ConditionType.STALLED: self.stalled,
+            ConditionType.COMPLETE: self.complete,
+            ConditionType.FAILED: self.failed,
+            ConditionType.WORKERS_READY: self.workers,
+        }
+        after = tuple(before)
+        for type_, say in said.items():
+            if say is None:
+                after = clear_condition(after, type_)
+            else:
+                after = set_condition(
+                    after, type_, say.status, say.reason, say.message, generation, now
+                )
+        return after
+
+
+def false(reason: Reason, message: str) -> Say:
+    """Say that a condition does not hold."""
+    return Say(reason=reason, message=message, status=ConditionStatus.FALSE)
+
+
+def true(reason: Reason, message: str) -> Say:
+    """Say that a condition holds."""
+    return Say(reason=reason, message=message)
+
+
+def pending(message: str, stalled: Say | None = None) -> Verdict:
+    """Return the verdict on what has not started, and on why it cannot."""
+    reason = Reason.PENDING
+    ready = false(stalled.reason, stalled.message) if stalled else false(reason, message)
+    return Verdict(ready=ready, reconciling=true(reason, message), stalled=stalled)
+
+
+def finished(reason: Reason, message: str, *, well: bool) -> Verdict:
+    """Return the verdict on what is over."""
+    if well:
+        return Verdict(ready=true(reason, message), complete=true(reason, message))
+    # Stalled is how kstatus is told that waiting longer will not help.
+    return Verdict(
+        ready=false(reason, message),
+        stalled=true(reason, message),
+        failed=true(reason, message),
+    )
+
+
+def repeat(conditions: Sequence[Condition], type_: ConditionType) -> Say | None:
+    """Say again what a condition says, of this object or another."""
+    condition = find_condition(conditions, type_)
+    if condition is None:
+        return None
+    return Say(reason=Reason(condition.reason), message=condition.message, status=condition.status)

@@ -1,0 +1,5 @@
+"""Workflows: a run for each, and its state in the status.
+
+``observing`` says what a plan is made from, ``judging`` what is to be said of it, ``reporting``
+turns that into a status, ``ending`` is what deletion does, ``planning`` puts it together.
+"""

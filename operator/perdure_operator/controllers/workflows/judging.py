@@ -1,0 +1,171 @@
+"""What is to be said of a Workflow: its phase, and a reason for each condition."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from perdure.protocol.verbs import RunDescription, RunStatus
+from perdure_operator.controllers.runs import NoRun, RunFacts
+from perdure_operator.controllers.values import describe_failure, locate_failure
+from perdure_operator.controllers.verdicts import (
+    Say,
+    Verdict,
+    false,
+    finished,
+    pending,
+    repeat,
+    true,
+)
+from perdure_operator.controllers.workflows.observing import WorkflowView
+from perdure_operator.model import ConditionType, Reason, WorkflowPhase
+
+Judgement = tuple[WorkflowPhase, Verdict]
+
+CLOSED: dict[RunStatus, tuple[WorkflowPhase, Reason, str]] = {
+    RunStatus.COMPLETED: (
+        WorkflowPhase.SUCCEEDED,
+        Reason.SUCCEEDED,
+        "the run has returned",
+    ),
+    RunStatus.FAILED: (
+        WorkflowPhase.FAILED,
+        Reason.EXECUTION_FAILED,
+        "the run has raised an error",
+    ),
+    RunStatus.CANCELED: (
+        WorkflowPhase.CANCELED,
+        Reason.CANCELED,
+        "the run was canceled",
+    ),
+    RunStatus.TERMINATED: (
+        WorkflowPhase.TERMINATED,
+        Reason.TERMINATED,
+        "the run was terminated",
+    ),
+    RunStatus.TIMED_OUT: (
+        WorkflowPhase.TIMED_OUT,
+        Reason.TIMED_OUT,
+        "the run did not end within its timeout",
+    ),
+}
+"""What the end of a run is called."""
+
+TASK_FAILURES = {
+    "Nondeterminism": Reason.NONDETERMINISTIC,
+    "UnknownWorkflowType": Reason.TYPE_NOT_REGISTERED,
+}
+"""By the cause of a failing workflow task; any other is an error in the workflow's code."""
+
+_NOT_STARTED = "the run has not been started yet"
+
+
+def judge(view: WorkflowView) -> Judgement:
+    """Return what is to be said."""
+    match view.run:
+        case RunFacts(is_closed=True):
+            return _judge_closed(view.run)
+        case RunFacts():
+            return WorkflowPhase.RUNNING, _judge_open(view, view.run.description)
+        case NoRun():
+            return _judge_without_run(view)
+        case _:
+            assert_never(view.run)
+
+
+def _judge_closed(run: RunFacts) -> Judgement:
+    phase, reason, message = CLOSED[run.description.status]
+    if run.result is not None and run.result.failure is not None:
+        message = f"{message}: {describe_failure(run.result.failure)}"
+    return phase, finished(reason, message, well=phase is WorkflowPhase.SUCCEEDED)
+
+
+def _judge_open(view: WorkflowView, run: RunDescription) -> Verdict:
+    reason, message = Reason.RUNNING, "the run has started and has not ended"
+    if view.workflow.metadata.is_being_deleted:
+        reason, message = Reason.DELETING, "the Workflow is deleted once its run has ended"
+    elif run.cancel_requested:
+        reason, message = Reason.CANCELING, "the run was asked to end, and may clean up first"
+    elif view.workflow.spec.suspend:
+        message += "; suspend holds back only a run that has not started"
+    return Verdict(
+        ready=false(reason, message),
+        reconciling=true(reason, message),
+        stalled=_stalled(view, run),
+        workers=_workers(view),
+    )
+
+
+def _stalled(view: WorkflowView, run: RunDescription) -> Say | None:
+    if run.task_attempt > 1 and run.task_failure is not None:
+        return _failing_task(run)
+    if view.pool is None:
+        return _no_pool(view)
+    for signal_id, why in view.refused_signals.items():
+        return true(Reason.INVALID_SPEC, f"signal {signal_id!r} is not taken: {why}")
+    return None
+
+
+def _failing_task(run: RunDescription) -> Say:
+    assert run.task_failure is not None
+    reason = TASK_FAILURES.get(run.task_failure_cause, Reason.TASK_FAILING)
+    place = locate_failure(run.task_failure)
+    # Which attempt it is would be a new status every minute, so it is not said.
+    message = (
+        f"the workflow's code cannot be run and is tried again: {run.task_failure_cause}: "
+        f"{describe_failure(run.task_failure)}"
+    )
+    return true(reason, f"{message} ({place})" if place else message)
+
+
+def _judge_without_run(view: WorkflowView) -> Judgement:
+    spec, refused = view.workflow.spec, view.start_refused
+    if view.workflow.status.run_id and view.run is NoRun.MISSING:
+        return view.workflow.status.phase or WorkflowPhase.RUNNING, _lost(view)
+    if refused is not None:
+        reason = Reason.ID_IN_USE if refused.id_in_use else Reason.INVALID_SPEC
+        return WorkflowPhase.PENDING, pending(_NOT_STARTED, true(reason, refused.message))
+    if view.server_away:
+        away = true(Reason.SERVER_UNAVAILABLE, view.server_away)
+        ready = false(away.reason, away.message)
+        return WorkflowPhase.PENDING, Verdict(ready=ready, reconciling=away)
+    if view.is_first_sight:
+        return WorkflowPhase.PENDING, pending(_NOT_STARTED)
+    if spec.cancel:
+        message = "it was canceled before its run was started"
+        return WorkflowPhase.CANCELED, finished(Reason.CANCELED, message, well=False)
+    if spec.suspend:
+        message = "suspend is set, so the run is not started"
+        return WorkflowPhase.SUSPENDED, Verdict(ready=false(Reason.SUSPENDED, message))
+    if view.pool is None and spec.worker_pool:
+        return WorkflowPhase.PENDING, pending(_NOT_STARTED, _no_pool(view))
+    return WorkflowPhase.PENDING, pending(_NOT_STARTED)
+
+
+def _lost(view: WorkflowView) -> Verdict:
+    message = (
+        f"the store has no run {view.workflow.status.run_id} of "
+        f"{view.workflow.workflow_id!r} any more: restore the store, or delete the Workflow and "
+        "apply it again to run it from the beginning"
+    )
+    return Verdict(
+        ready=false(Reason.STATE_LOST, message), stalled=true(Reason.STATE_LOST, message)
+    )
+
+
+def _no_pool(view: WorkflowView) -> Say:
+    return true(
+        Reason.POOL_NOT_FOUND,
+        f"there is no WorkerPool {view.workflow.spec.worker_pool or 'of its own'!r} in namespace "
+        f"{view.workflow.metadata.namespace!r}: apply one, or name another",
+    )
+
+
+def _workers(view: WorkflowView) -> Say | None:
+    if view.pool is None:
+        return _no_pool_for_workers(view)
+    return repeat(view.pool.status.conditions, ConditionType.WORKERS_READY)
+
+
+def _no_pool_for_workers(view: WorkflowView) -> Say:
+    missing = _no_pool(view)
+    return false(missing.reason, missing.message)

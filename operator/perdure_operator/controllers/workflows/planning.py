@@ -1,0 +1,124 @@
+"""What a Workflow needs now. Pure: the same view gives the same plan, and every view gives one.
+
+First sight: a status at once, because tools take an object without one for finished. Then the
+finalizer and the start, then whatever the spec wants told to the run, then the state of the run
+as the status; and once it is over, nothing but the end of its time to live.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from perdure_operator.cluster import WORKFLOWS
+from perdure_operator.controllers.actions import (
+    Action,
+    Plan,
+    set_finalizer,
+    write_status,
+)
+from perdure_operator.controllers.expiring import expire, time_to_live
+from perdure_operator.controllers.runs import NoRun, RunFacts
+from perdure_operator.controllers.steering import cancel_run
+from perdure_operator.controllers.workflows.ending import plan_deletion
+from perdure_operator.controllers.workflows.observing import WorkflowView
+from perdure_operator.controllers.workflows.reporting import write_report
+from perdure_operator.controllers.workflows.starting import (
+    apply_own_pool,
+    pool_name,
+    send_signal,
+    start_run,
+)
+from perdure_operator.model import DeletionPolicy
+
+RESYNC = timedelta(hours=1)
+"""How often an open run is looked at though nothing was heard of it: against lost wake-ups."""
+
+
+def plan_workflow(view: WorkflowView) -> Plan:
+    """Return what to do."""
+    if view.workflow.metadata.is_being_deleted:
+        return plan_deletion(view)
+    if view.is_over:
+        return _plan_finished(view)
+    if view.is_first_sight:
+        return Plan(actions=write_report(view), look_at_once=True)
+    match view.run:
+        case RunFacts():
+            return _plan_run(view, view.run)
+        case NoRun.MISSING:
+            return _plan_without_run(view)
+        case NoRun.NOT_ASKED:
+            # A run that is known stays described as it was last seen.
+            actions = [] if view.workflow.status.run_id else write_report(view)
+            return Plan(actions=actions, blocked=view.server_away or "the server was not asked")
+
+
+def _plan_without_run(view: WorkflowView) -> Plan:
+    spec = view.workflow.spec
+    if view.workflow.status.run_id:
+        return Plan(actions=write_report(view), again=RESYNC)
+    if spec.cancel:
+        return Plan(actions=write_report(view), look_at_once=True)
+    if spec.suspend:
+        return Plan(actions=write_report(view))
+    refused = view.start_refused
+    if refused is not None:
+        # The id may become free; a wrong request stays wrong until the spec changes.
+        blocked = refused.message if refused.id_in_use else ""
+        return Plan(actions=write_report(view), blocked=blocked, again=RESYNC)
+    if view.pool is None and spec.worker is None:
+        return Plan(actions=write_report(view), again=RESYNC)
+    return Plan(actions=_start(view), look_at_once=True)
+
+
+def _start(view: WorkflowView) -> list[Action]:
+    workflow = view.workflow
+    actions = _finalizer(view)
+    if view.pool is not None:
+        return [*actions, start_run(workflow, view.pool.task_queue)]
+    assert workflow.spec.worker is not None
+    task_queue = workflow.spec.worker.task_queue or pool_name(workflow)
+    return [*actions, apply_own_pool(workflow), start_run(workflow, task_queue)]
+
+
+def _finalizer(view: WorkflowView) -> list[Action]:
+    wanted = view.workflow.spec.deletion_policy is not DeletionPolicy.ORPHAN
+    if wanted == view.has_finalizer:
+        return []
+    return [set_finalizer(WORKFLOWS, view.workflow.metadata, present=wanted)]
+
+
+def _plan_run(view: WorkflowView, run: RunFacts) -> Plan:
+    if run.is_closed:
+        return Plan(actions=write_report(view), look_at_once=True)
+    told = _tell(view, run)
+    if told:
+        return Plan(actions=told, look_at_once=True)
+    return Plan(actions=[*write_report(view), *_finalizer(view)], again=RESYNC)
+
+
+def _tell(view: WorkflowView, run: RunFacts) -> list[Action]:
+    """Return what the spec wants told to the run and it was not told yet."""
+    settled = {*view.delivered, *view.refused_signals}
+    signals = (each for each in view.workflow.spec.signals if each.id not in settled)
+    actions: list[Action] = [send_signal(run, signal) for signal in signals]
+    if view.workflow.spec.cancel and not run.description.cancel_requested:
+        actions.append(cancel_run(run, "spec.cancel was set"))
+    return actions
+
+
+def _plan_finished(view: WorkflowView) -> Plan:
+    workflow = view.workflow
+    actions: list[Action] = []
+    if view.has_finalizer:
+        actions.append(set_finalizer(WORKFLOWS, workflow.metadata, present=False))
+    seen = workflow.status.model_copy(update={"observed_generation": workflow.metadata.generation})
+    actions += write_status(WORKFLOWS, workflow.metadata, before=workflow.status, after=seen)
+    return expire(
+        WORKFLOWS,
+        workflow.metadata,
+        Plan(actions=actions),
+        left=time_to_live(
+            workflow.spec.ttl_seconds_after_finished, workflow.status.completion_time, view.now
+        ),
+    )
