@@ -1,5 +1,6 @@
 """A server that answers verbs as it is told to, in this process, and a client of it."""
 
+import asyncio
 from collections import defaultdict, deque
 
 import msgspec
@@ -16,7 +17,7 @@ class FakeServer:
     """Answers each verb with what is next in its queue.
 
     An answer is a response, an ErrorResponse with its HTTP status, a ready ``web.Response``,
-    ``None`` to drop the connection, or a function of the request that returns one of these.
+    ``None`` to drop the connection, or ``silence``.
     """
 
     def __init__(self):
@@ -24,6 +25,8 @@ class FakeServer:
         self.requests = []
         self.headers = []
         self.address = ""
+        self.silence = object()
+        self.stopping = asyncio.Event()
 
     def answer(self, verb, *answers):
         self.answers[verb].extend(answers)
@@ -43,9 +46,11 @@ class FakeServer:
         if not self.answers[verb]:
             return self.respond(500, ErrorResponse(code="Unscripted", message=f"{verb}?"))
         answer = self.answers[verb].popleft()
-        answer = answer(asked) if callable(answer) else answer
-        if answer is None:
-            request.transport.close()
+        if answer is self.silence:
+            await self.stopping.wait()
+        if answer in (None, self.silence):
+            if request.transport is not None:
+                request.transport.close()
             return web.Response()
         if isinstance(answer, web.Response):
             return answer
@@ -90,6 +95,7 @@ async def server():
     host, port = runner.addresses[0]
     fake.address = f"{host}:{port}"
     yield fake
+    fake.stopping.set()
     await runner.cleanup()
     assert not any(fake.answers.values()), f"never asked for: {dict(fake.answers)}"
 
