@@ -19,7 +19,7 @@ $(STAMP): pyproject.toml
 setup: $(STAMP) ## make .venv with everything for development
 
 demo: $(STAMP) ## the order example, killed in the middle before your eyes and gone on with
-	@$(BIN)/python -m tests.support.demo
+	@PYTHONPATH=tests $(BIN)/python -m support.demo
 
 test: lint test-local e2e ## every test there is, the ones on a real cluster included
 
@@ -41,10 +41,10 @@ fmt: $(STAMP) ## bring the code into shape
 	$(BIN)/ruff check --fix operator worker_image tests
 
 bench: $(STAMP) ## the four workloads, as ratios to a bare SQLite commit in the same run
-	$(BIN)/python -m tests.benchmarks.workloads
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.workloads
 
 image: $(STAMP) ## build both container images with buildah
-	$(BIN)/python -m tests.support.images
+	PYTHONPATH=tests $(BIN)/python -m support.cluster_images
 
 clean: ## remove what was built here
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -98,12 +98,16 @@ class Process:
 
 
 class Server(Process):
-    """A real server over a SQLite file."""
+    """A real server over a SQLite file; ``plan`` makes it one that kills (``faulty_server``)."""
 
-    def __init__(self, db: Path, *options: str, port: int = 0, log: Path | None = None) -> None:
-        command = [sys.executable, "-m", "perdure_operator.server.main"]
-        command += ["--db", str(db), "--port", str(port), *options]
-        super().__init__(command, log or db.with_suffix(".server.log"))
+    def __init__(
+        self, db: Path, *options: str, port: int = 0, log: Path, plan: Path | None = None
+    ) -> None:
+        module = ["perdure_operator.server.main"]
+        if plan is not None:
+            module = ["support.faulty_server", str(plan)]
+        command = [sys.executable, "-m", *module, "--db", str(db), "--port", str(port), *options]
+        super().__init__(command, log, {"PYTHONPATH": str(ROOT / "tests")})
         try:
             self.address = self.first_line().removeprefix("listening on ")
         except BaseException:

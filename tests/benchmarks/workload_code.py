@@ -1,0 +1,63 @@
+"""The workflows that the benchmark runs: no-op steps and activities, in sequence and at once."""
+
+import asyncio
+from datetime import timedelta
+
+from perdure import activity, workflow
+
+TIMEOUT = {"start_to_close_timeout": timedelta(seconds=30)}
+
+
+async def nothing(number: int) -> int:
+    """A side effect without an effect."""
+    return number
+
+
+@activity.defn(name="nothing")
+async def nothing_elsewhere(number: int) -> int:
+    """The same, as an activity."""
+    return number
+
+
+@workflow.defn
+class Steps:
+    """Steps, one after the other."""
+
+    @workflow.run
+    async def run(self, count: int) -> int:
+        """Return the sum of what they return."""
+        return sum([await workflow.step(nothing, number) for number in range(count)])
+
+
+@workflow.defn
+class Activities:
+    """Activities, one after the other."""
+
+    @workflow.run
+    async def run(self, count: int) -> int:
+        """Return the sum of what they return."""
+        total = 0
+        for number in range(count):
+            total += await workflow.execute_activity(nothing_elsewhere, number, **TIMEOUT)
+        return total
+
+
+@workflow.defn
+class Parallel:
+    """Steps, all at once."""
+
+    @workflow.run
+    async def run(self, count: int) -> int:
+        """Return the sum of what they return."""
+        return sum(
+            await asyncio.gather(*(workflow.step(nothing, number) for number in range(count)))
+        )
+
+
+@workflow.defn
+class Nothing:
+    """No step at all."""
+
+    @workflow.run
+    async def run(self) -> None:
+        """Return at once."""
