@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 from perdure.protocol import messages as msg
 from perdure.protocol.messages import AttemptRef, Hello
@@ -78,6 +79,7 @@ class Host:
         self._sessions: dict[str, Session] = {}
         self._absent: dict[str, set[AttemptRef]] = {}
         """Attempts of workers that are not connected, by worker."""
+        self._lease_watch: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
 
     def _connect_parts(self) -> None:
@@ -117,7 +119,6 @@ class Host:
             grace = 0 if self.settings.release_leases else self.settings.lease
             self._spawn(self._lose_later(worker_id, grace))
         await self.alarms.start()
-        self._spawn(self._watch_leases())
         self.is_ready = True
 
     async def stop(self) -> None:
@@ -132,11 +133,11 @@ class Host:
         await self.committer.flush()
         await self.store.close()
 
-    def _spawn(self, work: object) -> None:
-        assert asyncio.iscoroutine(work)
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+        return task
 
     # --- workers ---------------------------------------------------------------------------
 
@@ -147,6 +148,8 @@ class Host:
         if before is not None:
             before.break_off()
             self.disconnect(before)
+        if self._lease_watch is None or self._lease_watch.done():
+            self._lease_watch = self._spawn(self._watch_leases())
         self._sessions[hello.worker_id] = session
         self.metrics.sessions.set(len(self._sessions))
         absent = self._absent.pop(hello.worker_id, set())
@@ -208,7 +211,8 @@ class Host:
                 return
 
     async def _watch_leases(self) -> None:
-        while True:
+        """Look now and then who is silent, for as long as anybody is connected."""
+        while self._sessions:
             await asyncio.sleep(self.settings.lease / 4000)
             silent_since = self.now() - self.settings.lease
             for session in list(self._sessions.values()):
