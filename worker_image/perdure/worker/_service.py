@@ -17,7 +17,8 @@ from perdure.worker._activities import Activities
 from perdure.worker._attempts import AttemptSettings
 from perdure.worker._heartbeats import throttle_interval
 from perdure.worker._options import WorkerOptions
-from perdure.worker._runs import UnknownWorkflowTypeError
+from perdure.worker._queries import Queries
+from perdure.worker._runs import RunCache, UnknownWorkflowTypeError
 from perdure.worker._session import Session
 from perdure.worker._steps import StepSettings
 from perdure.worker._stream import Outbox, Stream
@@ -48,11 +49,18 @@ class Service:
         self._step_threads = ThreadPoolExecutor(
             options.step_threads, thread_name_prefix="perdure-step"
         )
-        self._workflows = self._make_workflows()
+        runs = RunCache(
+            make_instance=self._make_instance,
+            capacity=options.max_cached_workflows,
+            outbox=self._outbox,
+            watchdog=self._watchdog,
+        )
+        self._workflows = self._make_workflows(runs)
         self._activities = self._make_activities()
         self._session = Session(
             hello=self._hello,
             workflows=self._workflows,
+            queries=Queries(runs=runs, outbox=self._outbox, watchdog=self._watchdog),
             activities=self._activities,
             outbox=self._outbox,
         )
@@ -152,9 +160,9 @@ class Service:
             held=held,
         )
 
-    def _make_workflows(self) -> Workflows:
+    def _make_workflows(self, runs: RunCache) -> Workflows:
         return Workflows(
-            make_instance=self._make_instance,
+            runs=runs,
             steps=StepSettings(
                 registry=self._options.registry,
                 converter=self._converter,
@@ -165,7 +173,6 @@ class Service:
             converter=self._converter,
             outbox=self._outbox,
             watchdog=self._watchdog,
-            max_cached=self._options.max_cached_workflows,
         )
 
     def _make_activities(self) -> Activities:

@@ -29,10 +29,14 @@ from perdure.protocol.messages import (
     WorkflowTask,
 )
 from perdure.worker._activities import Activities
+from perdure.worker._queries import Queries
 from perdure.worker._stream import Outbox
 from perdure.worker._workflows import Workflows
 
 logger = logging.getLogger("perdure.worker")
+
+_WRITING = 0.05
+"""Seconds that a commit of the server takes at most, as a rule."""
 
 
 class Session:
@@ -40,7 +44,8 @@ class Session:
 
     Args:
         hello: Makes the first message for what is held.
-        workflows: Takes workflow tasks and queries.
+        workflows: Takes workflow tasks.
+        queries: Takes queries.
         activities: Takes activity tasks.
         outbox: Where answers go.
     """
@@ -50,6 +55,7 @@ class Session:
         *,
         hello: Callable[[tuple[AttemptRef, ...]], Hello],
         workflows: Workflows,
+        queries: Queries,
         activities: Activities,
         outbox: Outbox,
     ) -> None:
@@ -68,7 +74,7 @@ class Session:
             TaskEvents: workflows.go_on,
             TaskRefused: workflows.refuse,
             EvictRun: workflows.evict,
-            AskQuery: workflows.query,
+            AskQuery: queries.ask,
             ActivityTask: activities.begin,
             CancelActivity: activities.cancel,
             ReportAccepted: activities.acknowledge,
@@ -77,7 +83,7 @@ class Session:
     @property
     def is_idle(self) -> bool:
         """Whether nothing is held."""
-        return self._workflows.is_idle and not self._activities.held
+        return not (self._workflows.held or self._activities.held)
 
     async def wait_until_connected(self) -> None:
         """Wait for the server to know this worker."""
@@ -87,12 +93,14 @@ class Session:
         """Ask for nothing new, and wait until nothing new can be on its way.
 
         The server answers in order: what it handed out before it read the Drain has come when
-        its answer to a Ping behind the Drain has.
+        its answer to a Ping behind the Drain has, but for attempts that it was writing to the
+        disk at that time.
         """
         self._draining = True
         self._outbox.put(Drain())
         self.ping()
         await self._drained.wait()
+        await asyncio.sleep(_WRITING)
 
     # --- Handler -----------------------------------------------------------------------------
 

@@ -60,7 +60,7 @@ class Address(Protocol):
         """Sent with each connection; the token is among them."""
 
     @property
-    def ssl(self) -> ssl.SSLContext | None:
+    def ssl_context(self) -> ssl.SSLContext | None:
         """How to encrypt."""
 
     @property
@@ -202,18 +202,13 @@ class Stream:
             socket = await session.ws_connect(
                 self._address.base_url + _OPEN_STREAM,
                 headers=dict(self._address.headers),
-                ssl=self._address.ssl or True,
+                ssl=self._address.ssl_context or True,
                 server_hostname=self._address.server_hostname,
                 compress=0,
                 max_msg_size=MAX_FRAME,
                 timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
             )
         async with socket:
-            # Never wait for a slow server while sending: then nobody would read, and it might
-            # be waiting for us. What can pile up is bounded by the slots.
-            transport = socket.get_extra_info("transport")
-            assert isinstance(transport, asyncio.WriteTransport)
-            transport.set_write_buffer_limits(high=2 * MAX_FRAME)
             first = await self._greet(socket)
             try:
                 await self._serve(socket, first)

@@ -104,6 +104,7 @@ class Worker:
         self._on_fatal_error = on_fatal_error
         self._service: Service | None = None
         self._running: asyncio.Task[None] | None = None
+        self._block: asyncio.Task[Any] | None = None
         self._stop_wanted = False
 
     @property
@@ -155,7 +156,10 @@ class Worker:
                 await asyncio.shield(self._running)
 
     async def __aenter__(self) -> Self:
-        self._start()
+        """Start; should the worker end by an error, the block is cancelled and raises it."""
+        running = self._start()
+        self._block = asyncio.current_task()
+        running.add_done_callback(self._cancel_block)
         return self
 
     async def __aexit__(
@@ -165,8 +169,13 @@ class Worker:
         trace: TracebackType | None,
     ) -> None:
         assert self._running is not None
+        self._running.remove_done_callback(self._cancel_block)
         self._stop()
         await self._running
+
+    def _cancel_block(self, running: asyncio.Task[None]) -> None:
+        if self._block is not None and (running.cancelled() or running.exception()):
+            self._block.cancel()
 
     def _start(self) -> asyncio.Task[None]:
         if self._running is not None:

@@ -1,33 +1,22 @@
-"""The workflow side of a worker: cached runs, the tasks that hold them, their steps.
+"""The workflow tasks of a worker, and the steps that they wait for.
 
 Everything here happens on the loop and at once: a message comes in, workflow code runs, reports
-go into the outbox. A run with a task is *held*; one without is idle, may be asked by queries, and
-is dropped when it is the longest unused of too many. Each drop that the server does not know of
-is told with :class:`RunEvicted`; of a held run that gives the task back.
+go into the outbox. A task ends with the report that says that nothing of it is left to do. What
+is sent for it afterwards (it crossed that report) is kept for the run's next task.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from perdure.converter import DataConverter
 from perdure.protocol.commands import Command
-from perdure.protocol.events import (
-    HistoryEvent,
-    StepCompleted,
-    StepFailed,
-    WorkflowStarted,
-)
-from perdure.protocol.failures import ApplicationInfo, Failure
+from perdure.protocol.events import HistoryEvent, StepCompleted, StepFailed
+from perdure.protocol.failures import Failure
 from perdure.protocol.messages import (
-    AskQuery,
     EvictRun,
-    QueryAnswer,
-    RunEvicted,
-    RunRef,
     StepResult,
     TaskEvents,
     TaskFailed,
@@ -35,166 +24,101 @@ from perdure.protocol.messages import (
     TaskRefused,
     WorkflowTask,
 )
-from perdure.protocol.payloads import Millis, Payload
+from perdure.protocol.payloads import Millis
 from perdure.replay._asked import StepInvocation
 from perdure.replay.errors import WorkflowTaskError
-from perdure.worker._runs import CachedRun, HeldTask, Instance, Told, UnknownWorkflowTypeError
+from perdure.worker._runs import (
+    CachedRun,
+    HeldTask,
+    RunCache,
+    Told,
+    UnknownWorkflowTypeError,
+    failure_of,
+)
 from perdure.worker._steps import Step, StepSettings
 from perdure.worker._stream import Outbox
 from perdure.worker._watchdog import DeadlockError, Watchdog
 
 logger = logging.getLogger("perdure.worker")
 
-MakeInstance = Callable[[RunRef, Sequence[HistoryEvent]], Instance]
-"""Makes a run's code from its history, which it is not told yet."""
-
 
 class Workflows:
-    """Runs the workflow tasks and queries that a worker is handed.
-
-    Args:
-        make_instance: Raises :class:`UnknownWorkflowTypeError` for what is not registered.
-        steps: The worker's.
-        converter: For errors of our own.
-        outbox: Takes reports.
-        watchdog: Runs workflow code, and interrupts it when it does not come back.
-        max_cached: How many runs are kept when nothing is asked of them.
-    """
+    """Runs the workflow tasks that a worker is handed."""
 
     def __init__(
         self,
         *,
-        make_instance: MakeInstance,
+        runs: RunCache,
         steps: StepSettings,
         converter: DataConverter,
         outbox: Outbox,
         watchdog: Watchdog,
-        max_cached: int,
     ) -> None:
-        self._make_instance = make_instance
+        self._runs = runs
         self._steps = steps
         self._converter = converter
         self._outbox = outbox
         self._watchdog = watchdog
-        self._max_cached = max_cached
-        self._runs: OrderedDict[str, CachedRun] = OrderedDict()
-        self._held: dict[int, CachedRun] = {}
         self._with_results: dict[int, CachedRun] = {}
-        self._became_idle = asyncio.Event()
+        self._changed = asyncio.Event()
 
     @property
-    def is_idle(self) -> bool:
-        """Whether no task is held."""
-        return not self._held
+    def held(self) -> list[CachedRun]:
+        """The runs that have a task."""
+        return [run for run in self._runs if run.task is not None]
 
     async def wait_until_idle(self) -> None:
         """Wait until no task is held."""
-        while self._held:
-            self._became_idle.clear()
-            await self._became_idle.wait()
-
-    @property
-    def cached(self) -> int:
-        """How many runs are in the cache."""
-        return len(self._runs)
+        while self.held:
+            self._changed.clear()
+            await self._changed.wait()
 
     # --- messages ----------------------------------------------------------------------------
 
     def begin(self, message: WorkflowTask) -> None:
         """A task begins."""
         run_id = message.run.run_id
-        run = self._runs.get(run_id)
         if message.complete:
-            self._forget(run_id)
-            run = self._make(message)
-        elif run is None:
-            # It crossed our word that the run was dropped.
-            self._outbox.put(RunEvicted(run_id=run_id))
-        if run is None:
-            return
-
-        before, run.task = run.task, HeldTask(id=message.task)
-        if before is not None:  # the server says by this that it is over
-            self._let_go(before)
-            run.task.finished, run.task.reported = before.finished, before.reported
-        self._held[message.task] = run
-        self._runs[run_id] = run
-        self._runs.move_to_end(run_id)
+            try:
+                run = self._runs.make(message.run, message.events)
+            except UnknownWorkflowTypeError as error:
+                logger.warning("%s", error)
+                self._tell_failed(message.task, "UnknownWorkflowType", failure_of(error))
+                return
+        else:
+            found = self._runs.get(run_id)
+            if found is None:
+                # It crossed our word that the run was dropped.
+                self._runs.evict(run_id)
+                return
+            run = found
+        self._runs.assign(run, HeldTask(id=message.task))
         self._activate(run, message.events, message.started, complete=message.complete)
 
     def go_on(self, message: TaskEvents) -> None:
         """Reports are on disk, or something has happened to a held run."""
-        run = self._held.get(message.task)
-        if run is None or run.task is None:
+        run = self._runs.of_task(message.task)
+        if run is None or not message.events:
+            return
+        if run.task is None:
+            self._keep_for_later(run, message.events)
             return
         for each in message.events:
             if isinstance(each.event, (StepCompleted, StepFailed)):
                 run.task.reported.discard(each.event.seq)
-        if message.events and not run.task.is_closed:
-            self._activate(run, message.events, message.events[-1].time, complete=False)
-        task = run.task
-        if task is not None and 0 < task.done <= message.number:
-            self._release(run)
+        self._activate(run, message.events, message.events[-1].time, complete=False)
 
     def refuse(self, message: TaskRefused) -> None:
         """Nothing of a task is recorded any more."""
-        run = self._held.get(message.task)
+        run = self._runs.of_task(message.task)
         if run is not None:
-            logger.info("Task of %s was refused: %s", run.ref.workflow_id, message.reason)
-            self._forget(run.ref.run_id)
+            logger.info("A task of the %s was refused: %s", run.label, message.reason)
+            self._forget(run)
 
     def evict(self, message: EvictRun) -> None:
         """The run is over, or lives elsewhere."""
-        self._forget(message.run_id)
-
-    def query(self, message: AskQuery) -> None:
-        """Ask a run's code something, without letting it go on."""
-        run_id = message.run.run_id
-        run = self._runs.get(run_id)
-        if run is None and not message.complete:
-            self._outbox.put(RunEvicted(run_id=run_id))
-            return
-        result: Payload | None = None
-        failure: Failure | None = None
-        try:
-            run = self._told_for_query(run, message)
-            label = f"query {message.name} of workflow {message.run.workflow_id}"
-            instance = run.instance
-            result, failure = self._watchdog.run(
-                label, lambda: instance.query(message.name, message.input)
-            )
-        except WorkflowTaskError as error:
-            failure = error.failure
-        except (Exception, DeadlockError) as error:  # noqa: BLE001 - the asker is told
-            failure = _failure(error)
-        self._outbox.put(QueryAnswer(query=message.query, result=result, failure=failure))
-        self._shrink()
-
-    def _told_for_query(self, run: CachedRun | None, message: AskQuery) -> CachedRun:
-        """Return the run, knowing of the events but not gone on with them."""
-        run_id, events = message.run.run_id, message.events
-        if run is None or (message.complete and run.task is None):
-            self._forget(run_id)
-            run = self._runs[run_id] = CachedRun(
-                ref=message.run,
-                workflow_type=_workflow_type(events),
-                instance=self._make_instance(message.run, events),
-            )
-        elif message.complete:
-            return run  # it knows more than what it is asked about
-        self._runs.move_to_end(run_id)
-        if events:
-            instance, complete = run.instance, message.complete
-            try:
-                self._watchdog.run(
-                    f"workflow {run.ref.workflow_id}",
-                    lambda: instance.activate(events, started=None, complete=complete),
-                )
-            except BaseException:
-                self._outbox.put(RunEvicted(run_id=run_id))
-                self._forget(run_id)
-                raise
-        return run
+        self._runs.forget(message.run_id)
+        self._changed.set()
 
     # --- the worker's own --------------------------------------------------------------------
 
@@ -207,39 +131,28 @@ class Workflows:
 
     def too_large(self, message: TaskProgress, size: int) -> None:
         """A report does not fit into a frame."""
-        run = self._held.get(message.task)
+        text = (
+            f"the workflow asked for {size:,} bytes at once, more than the server takes: pass "
+            "references to large data, or ask for less at a time"
+        )
+        self._tell_failed(message.task, "PayloadTooLarge", Failure(message=text))
+        run = self._runs.of_task(message.task)
         if run is not None:
-            text = (
-                f"the workflow asked for {size:,} bytes at once, more than the server takes: pass "
-                "references to large data, or ask for less at a time"
-            )
-            self._fail(run, "PayloadTooLarge", Failure(message=text))
+            self._forget(run)
 
     def hand_back(self) -> None:
         """The worker is leaving: give back every task that still waits for something."""
-        for run in list(self._held.values()):
-            self._outbox.put(RunEvicted(run_id=run.ref.run_id))
-            self._forget(run.ref.run_id, worker_shutdown=True)
+        for run in self.held:
+            self._runs.evict(run.ref.run_id, worker_shutdown=True)
+        self._changed.set()
 
     def drop_all(self) -> None:
         """The connection is gone, and with it what the server knows of this cache."""
-        for run_id in list(self._runs):
-            self._forget(run_id)
+        for run in self._runs:
+            self._runs.forget(run.ref.run_id)
+        self._changed.set()
 
     # --- one run -----------------------------------------------------------------------------
-
-    def _make(self, message: WorkflowTask) -> CachedRun | None:
-        try:
-            instance = self._make_instance(message.run, message.events)
-        except UnknownWorkflowTypeError as error:
-            logger.warning("%s", error)
-            self._outbox.put(
-                TaskFailed(task=message.task, cause="UnknownWorkflowType", failure=_failure(error))
-            )
-            return None
-        return CachedRun(
-            ref=message.run, workflow_type=_workflow_type(message.events), instance=instance
-        )
 
     def _activate(
         self,
@@ -252,48 +165,50 @@ class Workflows:
         told = self._run_code(
             run, lambda: run.instance.activate(events, started=started, complete=complete)
         )
-        if told is None or run.task is None:
+        task = run.task
+        if told is None or task is None:
             return
-        if told.activations:
-            run.task.done = 0
-            run.task.activations += told.activations
+        task.activations += told.activations
+        task.is_closed = told.closed
         for seq in told.cancel_steps:
-            self._cancel_step(run, seq)
-        if told.closed:
-            run.task.is_closed = True
-            self._cancel_steps(run)
-        else:
-            for invocation in told.start_steps:
-                self._start_step(run, invocation)
+            self._cancel_step(run, task, seq)
+        for invocation in told.start_steps:
+            self._start_step(run, invocation)
         self._report(run, told.commands)
+
+    def _keep_for_later(self, run: CachedRun, events: Sequence[HistoryEvent]) -> None:
+        try:
+            run.instance.activate(events, started=None, complete=False)
+        except WorkflowTaskError as error:
+            logger.warning("The %s is dropped from the cache: %s", run.label, error)
+            self._runs.evict(run.ref.run_id)
 
     def _run_code(self, run: CachedRun, code: Callable[[], Told]) -> Told | None:
         try:
-            told: Told = self._watchdog.run(f"workflow {run.ref.workflow_id}", code)
+            told: Told = self._watchdog.run(run.label, code)
         except WorkflowTaskError as error:
             self._fail(run, error.task_cause, error.failure)
         except DeadlockError as error:
-            self._fail(run, "Deadlock", _failure(error))
+            self._fail(run, "Deadlock", failure_of(error))
         except Exception as error:
-            logger.exception("Workflow %s met an error of Perdure itself", run.ref.workflow_id)
+            # One run's trouble must not end the worker.
+            logger.exception("The %s met an error of Perdure itself", run.label)
             self._fail(run, "InternalError", self._converter.to_failure(error))
         else:
             return told
         return None
 
     def _report(self, run: CachedRun, commands: Sequence[Command] = ()) -> None:
-        """Send what there is to tell; a task with nothing left to do is given back by it."""
+        """Send what there is to tell; with nothing left to do, give the task back."""
         task = run.task
         if task is None:
             return
         steps, task.finished = task.finished, []
         task.reported.update(each.seq for each in steps)
         done = task.is_closed or not (run.steps or task.reported)
-        if not (commands or steps or (done and not task.done)):
+        if not (commands or steps or done):
             return
-
         task.number += 1
-        task.done = task.number if done else 0
         activations, task.activations = task.activations, []
         self._outbox.put(
             TaskProgress(
@@ -305,55 +220,37 @@ class Workflows:
                 done=done,
             )
         )
+        if done:
+            self._end_task(run, closed=task.is_closed)
+
+    def _end_task(self, run: CachedRun, *, closed: bool) -> None:
+        run.task = None
+        if closed:
+            self._runs.evict(run.ref.run_id)
+        else:
+            self._runs.shrink()
+        self._changed.set()
 
     def _fail(self, run: CachedRun, cause: str, failure: Failure) -> None:
+        trace = f"\n{failure.stack_trace}" if failure.stack_trace else ""
         logger.warning(
-            "Workflow %s cannot go on (%s): %s. It is tried again, with growing delays, until its "
-            "code is mended%s",
-            run.ref.workflow_id,
+            "The %s cannot go on (%s): %s. It is tried again, with growing delays, until its code "
+            "is mended%s",
+            run.label,
             cause,
             failure.message,
-            f"\n{failure.stack_trace}" if failure.stack_trace else "",
+            trace,
         )
         if run.task is not None:
-            self._outbox.put(TaskFailed(task=run.task.id, cause=cause, failure=failure))
-        self._forget(run.ref.run_id)
+            self._tell_failed(run.task.id, cause, failure)
+        self._forget(run)
 
-    def _release(self, run: CachedRun) -> None:
-        """The task is over; the run waits for the next one, or is over too."""
-        assert run.task is not None
-        self._let_go(run.task)
-        closed, run.task = run.task.is_closed, None
-        if closed:
-            self._forget(run.ref.run_id)
-        self._shrink()
+    def _tell_failed(self, task: int, cause: str, failure: Failure) -> None:
+        self._outbox.put(TaskFailed(task=task, cause=cause, failure=failure))
 
-    def _let_go(self, task: HeldTask) -> None:
-        self._held.pop(task.id, None)
-        self._with_results.pop(task.id, None)
-        self._became_idle.set()
-
-    def _shrink(self) -> None:
-        surplus = len(self._runs) - self._max_cached
-        if surplus <= 0:
-            return
-        idle = [run_id for run_id, run in self._runs.items() if run.task is None]
-        for run_id in idle[:surplus]:
-            self._outbox.put(RunEvicted(run_id=run_id))
-            self._forget(run_id)
-
-    def _forget(self, run_id: str, *, worker_shutdown: bool = False) -> None:
-        run = self._runs.pop(run_id, None)
-        if run is None:
-            return
-        if run.task is not None:
-            self._let_go(run.task)
-            run.task = None
-        self._cancel_steps(run, worker_shutdown=worker_shutdown)
-        try:
-            self._watchdog.run(f"workflow {run.ref.workflow_id}", run.instance.close)
-        except (Exception, DeadlockError):
-            logger.exception("Workflow %s could not be dropped cleanly", run.ref.workflow_id)
+    def _forget(self, run: CachedRun) -> None:
+        self._runs.forget(run.ref.run_id)
+        self._changed.set()
 
     # --- steps -------------------------------------------------------------------------------
 
@@ -367,24 +264,8 @@ class Workflows:
 
         run.steps[invocation.seq] = Step(run.ref, run.workflow_type, invocation, self._steps, ended)
 
-    def _cancel_step(self, run: CachedRun, seq: int) -> None:
+    def _cancel_step(self, run: CachedRun, task: HeldTask, seq: int) -> None:
         step = run.steps.pop(seq, None)
         if step is not None:
             step.cancel()
-        elif run.task is not None:
-            run.task.finished = [each for each in run.task.finished if each.seq != seq]
-
-    def _cancel_steps(self, run: CachedRun, *, worker_shutdown: bool = False) -> None:
-        steps, run.steps = run.steps, {}
-        for step in steps.values():
-            step.cancel(worker_shutdown=worker_shutdown)
-
-
-def _failure(error: BaseException) -> Failure:
-    info = ApplicationInfo(type=type(error).__name__, non_retryable=True)
-    return Failure(message=str(error), info=info)
-
-
-def _workflow_type(events: Sequence[HistoryEvent]) -> str:
-    first = events[0].event if events else None
-    return first.workflow_type if isinstance(first, WorkflowStarted) else ""
+        task.finished = [each for each in task.finished if each.seq != seq]
