@@ -1,0 +1,33 @@
+"""The ``perdure`` command, which is also ``kubectl perdure``.
+
+One module a verb in :mod:`perdure.cli.verbs`. Verbs import what they need when they run, so that
+``perdure --help`` is quick. What goes wrong is a :class:`perdure.cli.errors.CommandError`: one
+message on standard error and an exit code, no traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line and exit."""
+    from perdure.cli.app import build_app
+    from perdure.cli.errors import EXIT_INTERRUPTED, CommandError
+
+    app = build_app()
+    try:
+        app(args=None if argv is None else list(argv))
+    except CommandError as error:
+        sys.stdout.flush()
+        print(f"perdure: {error}", file=sys.stderr)  # noqa: T201 - a program's own words
+        sys.exit(error.code)
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output has had enough, as `head` does. Nothing is left to flush to.
+        sys.stderr.close()
+        sys.exit(0)

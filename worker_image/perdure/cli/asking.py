@@ -1,0 +1,66 @@
+"""One question to the server: the verb's request, its answer, or a message for people."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from perdure.cli.errors import EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_USAGE, CommandError
+
+if TYPE_CHECKING:
+    from perdure.client import RPCError, Service
+
+T = TypeVar("T")
+
+_PATIENCE_MILLIS = 2000
+"""How long a command tries to reach a server that does not answer."""
+
+
+def open_service(address: str) -> Service:
+    """Return what calls the verbs of the server at ``address``.
+
+    Raises:
+        CommandError: that is no address.
+    """
+    from perdure.client import RetryConfig, Service
+    from perdure.exceptions import UsageError
+
+    try:
+        return Service(address, retry_config=RetryConfig(max_elapsed_time_millis=_PATIENCE_MILLIS))
+    except UsageError as error:
+        raise CommandError(str(error), EXIT_USAGE) from None
+
+
+def with_service(address: str, work: Callable[[Service], Awaitable[T]]) -> T:
+    """Run ``work`` with a connection to the server and return its result.
+
+    Raises:
+        CommandError: the server refused something, or could not be reached.
+    """
+    from perdure.client import RPCError
+
+    async def run() -> T:
+        async with open_service(address) as service:
+            return await work(service)
+
+    try:
+        return asyncio.run(run())
+    except RPCError as error:
+        raise explain(error) from None
+
+
+def ask(address: str, request: Any) -> Any:
+    """Ask one thing and return the answer.
+
+    Raises:
+        CommandError: the server refused, or could not be reached.
+    """
+    return with_service(address, lambda service: service.call(request))
+
+
+def explain(error: RPCError) -> CommandError:
+    """Return the error that tells a person what the server said."""
+    if error.http_status is None and not error.code:
+        return CommandError(error.message, EXIT_UNREACHABLE)
+    return CommandError(error.message, EXIT_REFUSED)

@@ -1,0 +1,1 @@
+"""One module a verb: its options, what it asks, what it prints."""
