@@ -171,7 +171,7 @@ def test_a_step_that_is_no_callable_is_refused_with_what_to_write() -> None:
     class Wrong:
         @workflow.run
         async def run(self) -> None:
-            await workflow.step(charge(1))  # type: ignore[call-overload]
+            await workflow.step(charge(1))  # type: ignore[call-overload]  # the mistake under test
 
     assert "write step(fn, arg, ...)" in RunDriver(Wrong).play().failure.message
 
