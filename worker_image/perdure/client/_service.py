@@ -172,7 +172,7 @@ class Service:
                 elapsed = (self._clock() - began + (delay or 0)) * 1000
                 in_time = limit_millis is None or elapsed <= limit_millis
                 if delay is None or not (repeatable and in_time):
-                    raise failed.error from failed.__cause__
+                    raise _told(failed, harmless) from failed.__cause__
                 await self.sleep(delay)
             else:
                 self.answered = True
@@ -187,6 +187,16 @@ def delays(config: RetryConfig) -> Iterator[float]:
         spread = 1 + config.randomization_factor * random.uniform(-1, 1)  # noqa: S311 - no secret
         yield millis * spread / 1000
         millis = min(millis * config.multiplier, config.max_interval_millis)
+
+
+def _told(failed: CallFailed, harmless: bool) -> RPCError:
+    """Return the error for the caller, who must know if it cannot be known what was done."""
+    error = failed.error
+    if harmless or failed.nothing_done or error.http_status is not None:
+        return error
+    return RPCError(
+        f"{error.message}: it may or may not have been done; look, then repeat it", error.status
+    )
 
 
 def _waiting(request: Any) -> float:

@@ -127,11 +127,8 @@ class Transport:
         if isinstance(error, TimeoutError):
             message = f"the server at {address} did not answer `{what}` within {timeout:g} s"
             return _failed(message, status=RPCStatusCode.DEADLINE_EXCEEDED, may_pass=False)
-        message = (
-            f"the connection to {address} was lost during `{what}`, which may or may not have been "
-            f"done: look, then repeat it ({error or type(error).__name__})"
-        )
-        return _failed(message)
+        reason = str(error) or type(error).__name__
+        return _failed(f"the connection to {address} was lost during `{what}` ({reason})")
 
     def _refusal(self, path: str, status: int, content_type: str, body: bytes) -> CallFailed:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from perdure.exceptions import UsageError
 
@@ -20,6 +20,7 @@ AsyncMethodNoArg = Callable[[S], Awaitable[R]]
 AsyncMethodOneArg = Callable[[S, A], Awaitable[R]]
 MethodNoArg = Callable[[S], R | Awaitable[R]]
 MethodOneArg = Callable[[S, A], R | Awaitable[R]]
+MethodAnyArgs = Callable[Concatenate[S, P], R | Awaitable[R]]
 
 
 class UnsetType:

@@ -21,7 +21,16 @@ from perdure.client._executions import (
     WorkflowHistory,
 )
 from perdure.client._results import result_or_failure, wait_for_end, wait_of
-from perdure.client._types import UNSET, A, MethodNoArg, MethodOneArg, R, arguments
+from perdure.client._types import (
+    UNSET,
+    A,
+    MethodAnyArgs,
+    MethodNoArg,
+    MethodOneArg,
+    P,
+    R,
+    arguments,
+)
 from perdure.common import QueryRejectCondition, to_millis
 from perdure.protocol import verbs
 from perdure.protocol.events import HistoryEvent
@@ -114,7 +123,15 @@ class WorkflowHandle(Generic[SelfType, ReturnType]):
     @overload
     async def signal(
         self,
-        signal: str | Callable[..., Any],
+        signal: MethodAnyArgs[SelfType, P, None],
+        *,
+        args: Sequence[Any],
+        rpc_timeout: timedelta | None = None,
+    ) -> None: ...
+    @overload
+    async def signal(
+        self,
+        signal: str,
         arg: Any = ...,
         *,
         args: Sequence[Any] = ...,
@@ -169,7 +186,16 @@ class WorkflowHandle(Generic[SelfType, ReturnType]):
     @overload
     async def query(
         self,
-        query: str | Callable[..., Any],
+        query: MethodAnyArgs[SelfType, P, R],
+        *,
+        args: Sequence[Any],
+        reject_condition: QueryRejectCondition | None = None,
+        rpc_timeout: timedelta | None = None,
+    ) -> R: ...
+    @overload
+    async def query(
+        self,
+        query: str,
         arg: Any = ...,
         *,
         args: Sequence[Any] = ...,
