@@ -102,9 +102,7 @@ class OrderWorkflow:
             workflow.start_activity(charge, order, start_to_close_timeout=MINUTE),
             ActivityHandle[Receipt],
         )
-        assert_type(
-            await workflow.start_activity(ship, order, start_to_close_timeout=MINUTE), Receipt
-        )
+        assert_type(await workflow.start_activity(ship, order, start_to_close_timeout=MINUTE), str)
         await workflow.execute_activity(tidy, start_to_close_timeout=MINUTE)
         assert_type(
             await workflow.execute_local_activity(ship, order, start_to_close_timeout=MINUTE), str
