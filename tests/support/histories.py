@@ -32,11 +32,13 @@ from perdure.replay._history import recorded_activations
 from perdure.workflow._definition import WorkflowDefinition
 
 CONVERTER = DataConverter.default
+open_drivers: list[RunDriver] = []
+"""For a fixture that closes what a test leaves open."""
 EPOCH = 1_700_000_000_000
 """When every run begins: 2023-11-14T22:13:20Z."""
 
 
-@dataclass
+@dataclass(eq=False)
 class RunDriver:
     """One run and its history."""
 
@@ -52,6 +54,7 @@ class RunDriver:
     """More fields of the WorkflowStarted event."""
 
     def __post_init__(self) -> None:
+        open_drivers.append(self)
         self.now = EPOCH
         self.events: list[HistoryEvent] = []
         self.commits: list[int] = []
@@ -369,11 +372,7 @@ def assert_replays(driver: RunDriver) -> None:
     """Law 1: from any prefix, replaying yields the commands that made the history."""
     events = driver.events
     for activation in recorded_activations(events):
-        instance = new_instance(driver)
-        told = instance.activate(
-            tuple(events[: activation.through]), started=activation.started, complete=True
-        )
-        instance.close()
+        told = _activate_fresh(driver, activation.through, activation.started)
         if not told.activations:
             continue
         recorded = [_without_server_fields(each.event) for each in activation.commands]
@@ -381,8 +380,14 @@ def assert_replays(driver: RunDriver) -> None:
         assert asked == recorded, f"activation through {activation.through}"
         assert told.activations == [Activation(activation.through, activation.started)]
     for count in driver.commits:
-        instance = new_instance(driver)
-        instance.activate(tuple(events[:count]), started=events[count - 1].time, complete=True)
+        _activate_fresh(driver, count, events[count - 1].time)
+
+
+def _activate_fresh(driver: RunDriver, count: int, started: int) -> Told:
+    instance = new_instance(driver)
+    try:
+        return instance.activate(tuple(driver.events[:count]), started=started, complete=True)
+    finally:
         instance.close()
 
 

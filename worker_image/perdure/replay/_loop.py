@@ -26,7 +26,6 @@ from perdure.replay._refusals import RefusingLoop
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
-_MIN_TASKS = 64
 
 
 class TimerKeeper(Protocol):
@@ -75,14 +74,16 @@ class DeterministicLoop(RefusingLoop):
     def __init__(self, keeper: TimerKeeper, salt: int) -> None:
         self._keeper = keeper
         self._ready: deque[asyncio.Handle] = deque()
-        self._tasks: list[asyncio.Task[Any]] = []
-        self._prune_at = _MIN_TASKS
+        # In the order made. Kept until done: the garbage collector must not decide who lives.
+        self._tasks: dict[asyncio.Task[Any], None] = {}
         self._now_ms: Millis = 0
         # Different runs' tasks get different hashes: asyncio keeps all of them in one set.
         self._next_key = salt
         self._exception_handler: Callable[..., Any] | None = None
         self._task_count = 0
         self._torn_down = False
+        self.read_only = ""
+        """Where code is running that may only look; empty when it may do more."""
 
     # --- driven by the run -------------------------------------------------------------------
 
@@ -123,8 +124,8 @@ class DeterministicLoop(RefusingLoop):
         """Return the tasks that are not done, and forget all that was to be run, for good."""
         self._torn_down = True
         self._ready.clear()
-        tasks, self._tasks = [each for each in self._tasks if not each.done()], []
-        return tasks
+        tasks, self._tasks = self._tasks, {}
+        return [each for each in tasks if not each.done()]
 
     def next_key(self) -> int:
         """Return a number for hashing, the same on every replay."""
@@ -141,6 +142,8 @@ class DeterministicLoop(RefusingLoop):
         self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.Handle:
         """Put a call on the ready queue."""
+        if self.read_only:
+            self._keeper.assert_writable("wake anybody")
         handle = asyncio.Handle(callback, args, self, context)
         self._ready.append(handle)
         return handle
@@ -209,12 +212,12 @@ class DeterministicLoop(RefusingLoop):
         if name is None:
             name = f"Task-{self._task_count}"
         task: asyncio.Task[Any] = RunTask(self.next_key(), coro, loop=self, name=name, **options)
-        # Kept until it is done: the garbage collector must not decide which tasks live.
-        self._tasks.append(task)
-        if len(self._tasks) >= self._prune_at:
-            self._tasks = [each for each in self._tasks if not each.done()]
-            self._prune_at = max(_MIN_TASKS, 2 * len(self._tasks))
+        self._tasks[task] = None
+        task.add_done_callback(self._forget_task)
         return task
+
+    def _forget_task(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.pop(task, None)
 
     def get_debug(self) -> bool:
         """Debugging would look at real time."""

@@ -17,7 +17,12 @@ from datetime import timedelta
 from typing import Any
 
 from perdure.converter import DataConverter, PayloadConverter
-from perdure.exceptions import CancelledError, FailureError, is_cancelled_exception
+from perdure.exceptions import (
+    CancelledError,
+    FailureError,
+    PayloadTooLargeError,
+    is_cancelled_exception,
+)
 from perdure.protocol import commands as cmd
 from perdure.protocol.events import HistoryEvent, StepCompleted, StepFailed, WorkflowStarted
 from perdure.protocol.messages import RunRef
@@ -79,7 +84,6 @@ class Run:
         self.task_error: BaseException | None = None
         """What makes the task fail; once set, nothing that the code asked for counts."""
         self.evicted = False
-        self._read_only = ""
         self._seq = 0
         self._now_ms: Millis = 0
         self._random: random.Random | None = None
@@ -130,7 +134,7 @@ class Run:
 
     def is_read_only(self) -> bool:
         """Whether nothing may be asked for right now."""
-        return bool(self._read_only)
+        return bool(self.loop.read_only)
 
     def history_length(self) -> int:
         """Return the id of the last event that the run has been told of."""
@@ -149,18 +153,18 @@ class Run:
     @contextmanager
     def read_only(self, why: str) -> Iterator[None]:
         """Let the code in the block look, and change nothing."""
-        before, self._read_only = self._read_only, why
+        before, self.loop.read_only = self.loop.read_only, why
         try:
             yield
         finally:
-            self._read_only = before
+            self.loop.read_only = before
 
     def assert_writable(self, what: str) -> None:
         """Raise when nothing may be asked for right now."""
         if self.evicted:
             raise RunEvictedError
-        if self._read_only:
-            raise ReadOnlyContextError(f"cannot {what} in {self._read_only}: it may only look")
+        if where := self.loop.read_only:
+            raise ReadOnlyContextError(f"cannot {what} in {where}: it may only look")
 
     def lose_error(self, message: str, error: BaseException | None) -> None:
         """Log an error that nobody looked at."""
@@ -371,7 +375,12 @@ class Run:
         return self._seq
 
     def _encode(self, values: tuple[Any, ...], what: str) -> tuple[Payload, ...]:
-        return self.converter.to_payloads(values, what) if values else ()
+        try:
+            return self.converter.to_payloads(values, what) if values else ()
+        except PayloadTooLargeError as error:
+            # Also when the code catches it: the same would happen again on every worker.
+            self.task_error = self.task_error or error
+            raise
 
 
 def _release(future: asyncio.Future[None]) -> None:
