@@ -40,6 +40,7 @@ async def test_the_token_and_further_headers_go_with_every_call(server):
         pytest.param("Invalid", RPCStatusCode.INVALID_ARGUMENT, id="invalid"),
         pytest.param("TooLarge", RPCStatusCode.RESOURCE_EXHAUSTED, id="too-large"),
         pytest.param("NoWorker", RPCStatusCode.FAILED_PRECONDITION, id="no-worker"),
+        pytest.param("Timeout", RPCStatusCode.DEADLINE_EXCEEDED, id="timeout"),
         pytest.param("Unauthorized", RPCStatusCode.PERMISSION_DENIED, id="unauthorized"),
         pytest.param("OfTomorrow", RPCStatusCode.UNKNOWN, id="unknown"),
     ],

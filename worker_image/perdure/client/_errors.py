@@ -42,9 +42,11 @@ STATUS_OF_CODE = {
     "TooLarge": RPCStatusCode.RESOURCE_EXHAUSTED,
     "Unavailable": RPCStatusCode.UNAVAILABLE,
     "NoWorker": RPCStatusCode.FAILED_PRECONDITION,
+    "TaskFailing": RPCStatusCode.FAILED_PRECONDITION,
+    "Timeout": RPCStatusCode.DEADLINE_EXCEEDED,
     "Unauthorized": RPCStatusCode.PERMISSION_DENIED,
 }
-"""For each code of :class:`perdure.protocol.verbs.ErrorResponse`."""
+"""For each code of :class:`perdure.protocol.verbs.ErrorResponse` that the server sends."""
 
 STATUS_OF_HTTP = {
     400: RPCStatusCode.INVALID_ARGUMENT,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Any, Self
@@ -53,7 +53,7 @@ class WorkflowExecution:
     """In events."""
     current_step: str
     """What it waits for, in a word."""
-    raw: RunSummary
+    raw: RunSummary = field(repr=False)
     """As the server put it."""
 
     @classmethod
@@ -79,9 +79,9 @@ class WorkflowExecution:
 class WorkflowExecutionDescription(WorkflowExecution):
     """One run, with all that the server knows of it short of its history."""
 
-    raw_description: RunDescription
+    raw_description: RunDescription = field(repr=False)
     """Has the pending activities, the failing task, the digest and more."""
-    client: ClientBase
+    client: ClientBase = field(repr=False)
 
     async def memo(self) -> Mapping[str, Any]:
         """Return the values given at the start, decoded without hints."""
