@@ -111,9 +111,10 @@ async def test_what_follows_a_transition_that_lost_loses_too(store: Store) -> No
     won = signal(made.row, "won")
     await commit(store, made, won)
     lost = signal(made.row, "lost")
-    after_lost = finish(signal(lost.row).row)
+    fits = signal(lost.row, "fits the version of the winner")
+    beyond = finish(fits.row)
 
-    assert await store.commit([lost, after_lost]) == [CONFLICT, CONFLICT]
+    assert await store.commit([lost, fits, beyond]) == [CONFLICT, CONFLICT, CONFLICT]
     assert await store.get_run(made.row.run_id) == won.row
 
 
@@ -274,7 +275,8 @@ async def test_what_was_committed_outlives_a_close(store: Store) -> None:
     assert await store.read_activities(made.row.run_id) == [activity()]
     assert [due.timer for due in await store.due_timers(after=0, before=T0, limit=9)] == [timer()]
     assert await store.pending_runs() == [moved.row]
-    assert await store.commit([signal(made.row), signal(moved.row)]) == [CONFLICT, COMMITTED]
+    assert await store.commit([signal(made.row)]) == [CONFLICT]
+    assert await store.commit([signal(moved.row)]) == [COMMITTED]
 
 
 async def test_a_closed_store_refuses_every_call_and_may_be_closed_again(store: Store) -> None:

@@ -35,9 +35,10 @@ def start(
     *events: Event,
     run_id: str = "",
     started: int = T0,
-    **row: Any,
+    **changes: Any,
 ) -> Transition:
-    """A run is made; ``events`` follow its start, ``row`` are fields of its row."""
+    """A run is made; ``changes`` are fields of its row or of the transition."""
+    rows = {name: changes.pop(name) for name in _ROWS if name in changes}
     run_id = run_id or f"run-{next(_numbers):06}"
     first = WorkflowStarted(workflow_type="OrderWorkflow", task_queue="orders", run_id=run_id)
     recorded = record(0, started, first, *events)
@@ -55,7 +56,7 @@ def start(
         "history_bytes": 100 * len(recorded),
         "digest": bytes(31) + bytes([len(recorded) % 256]),
     }
-    return Transition(expected=0, row=RunRow(**(fields | row)), events=recorded)
+    return Transition(expected=0, row=RunRow(**(fields | changes)), events=recorded, **rows)
 
 
 def follow(before: RunRow, *events: Event, **changes: Any) -> Transition:

@@ -57,7 +57,16 @@ class MemoryStore:
     async def commit(self, transitions: Sequence[Transition]) -> list[Outcome]:
         """Write transitions in the given order; see :meth:`Store.commit`."""
         self._use()
-        return [self._write(transition) for transition in transitions]
+        outcomes = []
+        losers: set[str] = set()
+        for transition in transitions:
+            run_id = transition.row.run_id
+            # What was decided on a transition that lost could fit the winner's version.
+            outcome = Outcome.CONFLICT if run_id in losers else self._write(transition)
+            if outcome is not Outcome.COMMITTED:
+                losers.add(run_id)
+            outcomes.append(outcome)
+        return outcomes
 
     async def get_run(self, run_id: str) -> RunRow | None:
         """Return the row of a run."""

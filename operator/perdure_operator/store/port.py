@@ -88,7 +88,12 @@ class Store(Protocol):
         """Write transitions in the given order, in one durable transaction.
 
         When this returns, what is ``COMMITTED`` is on disk. A transition that loses does not
-        fail the others, but later ones of the same run then lose too, by their version.
+        fail the others, but later ones of the same run in this commit lose too: what was decided
+        on a loser could fit the winner's version. For the same reason nothing decided on a
+        transition may be committed later, once that has lost.
+
+        What a run was started as (namespace, workflow id, kind, type, queue, start, request)
+        is written once. Rows are dropped before others are put.
 
         Raises:
             StoreUnavailableError: nothing at all was written.
@@ -115,13 +120,20 @@ class Store(Protocol):
     async def waking_activities(
         self, *, after: Millis, before: Millis, limit: int
     ) -> list[DueActivity]:
-        """Return open activities with ``after < wake <= before``, earliest first."""
+        """Return open activities with ``after < wake <= before``, earliest first.
+
+        About ``limit``: all that share the last one's time come with it, so the next page may
+        begin after that time.
+        """
 
     async def started_activities(self) -> list[DueActivity]:
         """Return every open activity with a running attempt: whose worker may be gone."""
 
     async def due_timers(self, *, after: Millis, before: Millis, limit: int) -> list[DueTimer]:
-        """Return timers with ``after < fires <= before``, earliest first."""
+        """Return timers with ``after < fires <= before``, earliest first.
+
+        About ``limit``, as for :meth:`waking_activities`.
+        """
 
     async def pending_runs(self) -> list[RunRow]:
         """Return every open run with ``task_pending``."""

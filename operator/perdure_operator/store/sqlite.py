@@ -91,15 +91,11 @@ class SqliteStore:
         if not transitions:
             return []
 
-        with self._translated():
-            try:
-                opened.connection.execute("BEGIN IMMEDIATE")
-                outcomes = opened.writer.write(transitions)
-                opened.connection.execute("COMMIT")
-            except BaseException:
-                _roll_back(opened)
-                raise
-        return outcomes
+        try:
+            return _write(opened, transitions)
+        except sqlite3.Error as error:
+            self._raise_translated(error)
+            raise
 
     async def get_run(self, run_id: str) -> RunRow | None:
         """Return the row of a run."""
@@ -173,17 +169,29 @@ class SqliteStore:
         try:
             yield
         except (sqlite3.Error, msgspec.DecodeError) as error:
-            meant = translate(error, self._path)
-            if meant is error:
-                raise
-            if isinstance(meant, StoreCorruptError):
-                self._damage = str(meant)
+            self._raise_translated(error)
+            raise
+
+    def _raise_translated(self, error: sqlite3.Error | msgspec.DecodeError) -> None:
+        meant = translate(error, self._path)
+        if isinstance(meant, StoreCorruptError):
+            self._damage = str(meant)
+        if meant is not None:
             raise meant from error
 
 
-def _roll_back(opened: _Opened) -> None:
-    """Undo what a failed batch has written; the error that made it fail is the one to tell."""
-    opened.writer.forget()
-    with suppress(sqlite3.Error):
-        if opened.connection.in_transaction:
-            opened.connection.execute("ROLLBACK")
+def _write(opened: _Opened, transitions: Sequence[Transition]) -> list[Outcome]:
+    """Write a batch in a transaction of its own, or nothing of it."""
+    execute = opened.connection.execute
+    try:
+        execute("BEGIN IMMEDIATE")
+        outcomes = opened.writer.write(transitions)
+        execute("COMMIT")
+    except BaseException:
+        opened.writer.forget()
+        # The error that made it fail is the one to tell.
+        with suppress(sqlite3.Error):
+            if opened.connection.in_transaction:
+                execute("ROLLBACK")
+        raise
+    return outcomes

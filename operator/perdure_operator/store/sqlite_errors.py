@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from perdure_operator.store.port import StoreCorruptError, StoreUnavailableError
+from perdure_operator.store.port import StoreCorruptError, StoreError, StoreUnavailableError
 
 # Primary result codes, https://www.sqlite.org/rescode.html; the extended ones have them as their
 # low byte.
@@ -40,8 +40,8 @@ def damaged(path: Path, found: str) -> StoreCorruptError:
     )
 
 
-def translate(error: sqlite3.Error | msgspec.DecodeError, path: Path) -> Exception:
-    """Return what ``error`` means in the port's terms, or the error itself."""
+def translate(error: sqlite3.Error | msgspec.DecodeError, path: Path) -> StoreError | None:
+    """Return what ``error`` means in the port's terms; nothing when it is a mistake of ours."""
     if isinstance(error, msgspec.DecodeError):
         return damaged(path, f"a stored value does not decode ({error})")
 
@@ -54,4 +54,4 @@ def translate(error: sqlite3.Error | msgspec.DecodeError, path: Path) -> Excepti
             f"the database {path} cannot be used now: {error} ({error.sqlite_errorname});"
             f" {_ADVICE[primary]}"
         )
-    return error
+    return None

@@ -39,14 +39,22 @@ class SqliteWriter:
     """Writes batches; ``forget`` must be called when a batch's transaction is rolled back."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-        self._execute = connection.execute
+        self._execute = connection.cursor().execute
         self._known: dict[str, _Known] = {}
         self._change: int | None = None
 
     def write(self, transitions: Sequence[Transition]) -> list[Outcome]:
         """Write each transition that wins, and say how each ended."""
-        return [self._write(transition) for transition in transitions]
+        outcomes = []
+        losers: set[str] = set()
+        for transition in transitions:
+            run_id = transition.row.run_id
+            # What was decided on a transition that lost could fit the winner's version.
+            outcome = Outcome.CONFLICT if run_id in losers else self._write(transition)
+            if outcome is not Outcome.COMMITTED:
+                losers.add(run_id)
+            outcomes.append(outcome)
+        return outcomes
 
     def forget(self) -> None:
         """Drop what is remembered: it may tell of what was never committed."""
