@@ -127,6 +127,6 @@ class Worker(Process):
         self, address: str, *modules: str, log: Path, env: dict[str, str] | None = None,
         options: tuple[str, ...] = (),
     ) -> None:  # fmt: skip
-        command = [sys.executable, "-m", "perdure.cli", "worker", *modules]
+        command = [str(Path(sys.executable).with_name("perdure")), "worker", *modules]
         command += ["--address", address, *options]
         super().__init__(command, log, env)
