@@ -27,8 +27,8 @@ class RecordedActivation:
 
     through: int
     started: Millis
-    position: int
-    """The id of the event that records it."""
+    recorded: HistoryEvent
+    """What says so."""
     commands: Sequence[HistoryEvent]
     """What the code asked for."""
 
@@ -41,12 +41,12 @@ def recorded_activations(events: Sequence[HistoryEvent]) -> Iterator[RecordedAct
             yield RecordedActivation(
                 through=event.through,
                 started=event.started,
-                position=recorded.id,
+                recorded=recorded,
                 commands=_commands_behind(events, index),
             )
         elif isinstance(event, (StepCompleted, StepFailed)) and event.through:
             yield RecordedActivation(
-                through=event.through, started=event.started, position=recorded.id, commands=()
+                through=event.through, started=event.started, recorded=recorded, commands=()
             )
 
 

@@ -45,9 +45,7 @@ def check_commands(
     for recorded, command in zip_longest(activation.commands, asked):
         if recorded is None:
             raise NondeterminismError(
-                f"{_boundary(activation)} with nothing more asked for",
-                describe_command(command),
-                activation.position,
+                _describe_end(activation), describe_command(command), activation.recorded.id
             )
         if command is None:
             labels = ", ".join(waiting())
@@ -99,9 +97,14 @@ def _describe(kind: str, subject: Any) -> str:
     return " ".join(parts)
 
 
-def _boundary(activation: RecordedActivation) -> str:
-    on = "WorkflowTaskCompleted" if activation.commands else "the end of an activation"
-    return f"{on} of what was known through event {activation.through},"
+def _describe_end(activation: RecordedActivation) -> str:
+    """Return what is recorded where the code asks for more than it did."""
+    event = activation.recorded.event
+    if not isinstance(event, ev.WorkflowTaskCompleted):
+        return describe_event(event)
+    count = len(activation.commands)
+    commands = "1 command" if count == 1 else f"{count or 'no'} commands"
+    return f"WorkflowTaskCompleted followed by {commands}"
 
 
 def _fits(event: Event, command: Command) -> bool:
