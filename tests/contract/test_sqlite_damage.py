@@ -145,6 +145,8 @@ async def test_an_event_that_does_not_decode_is_damage(path: Path, data: bytes) 
 
     with pytest.raises(StoreCorruptError, match="does not decode"):
         await store.read_history("r1")
+    with pytest.raises(StoreCorruptError, match="does not decode"):
+        await store.commit([start("new")])
     await store.close()
 
 

@@ -68,6 +68,18 @@ async def test_a_file_is_marked_as_ours_with_the_number_of_its_schema(path: Path
         assert connection.execute("PRAGMA user_version").fetchone() == (len(migrations()),)
 
 
+async def test_commits_are_synced_to_the_disk(path: Path) -> None:
+    store = SqliteStore(path)
+    await store.open()
+    assert store._opened is not None
+    ask = store._opened.connection.execute
+
+    full = 2
+    assert ask("PRAGMA synchronous").fetchone() == (full,)
+    assert ask("PRAGMA journal_mode").fetchone() == ("wal",)
+    await store.close()
+
+
 async def test_another_programs_database_is_refused_and_left_alone(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript("CREATE TABLE songs (name TEXT); PRAGMA application_id = 7;")

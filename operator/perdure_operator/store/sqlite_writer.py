@@ -10,7 +10,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import msgspec
 
@@ -19,8 +18,6 @@ from perdure.protocol.payloads import Millis
 from perdure_operator.engine.transitions import RunRow, Transition
 from perdure_operator.store import sqlite_statements as sql
 from perdure_operator.store.port import Outcome
-
-_REMEMBERED_RUNS: Final = 20_000
 
 _encode_activity = msgspec.msgpack.Encoder().encode
 
@@ -36,9 +33,15 @@ class _Known:
 
 
 class SqliteWriter:
-    """Writes batches; ``forget`` must be called when a batch's transaction is rolled back."""
+    """Writes batches; ``forget`` must be called when a batch's transaction is rolled back.
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    Args:
+        connection: where to; its transactions are the caller's business.
+        remembered: of how many runs to remember what was written last.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, *, remembered: int = 20_000) -> None:
+        self._remembered = remembered
         self._execute = connection.cursor().execute
         self._known: dict[str, _Known] = {}
         self._change: int | None = None
@@ -134,7 +137,7 @@ class SqliteWriter:
         if row.closed is not None:
             self._known.pop(row.run_id, None)
             return
-        if len(self._known) >= _REMEMBERED_RUNS:
+        if row.run_id not in self._known and len(self._known) >= self._remembered:
             del self._known[next(iter(self._known))]
         self._known[row.run_id] = _Known(run, _indexed(row))
 
