@@ -51,6 +51,8 @@ class Job:
     task_queue: str
     input: Payloads
     db: Path
+    port: int
+    """Of the server; 0 takes a free one."""
     again: str
     """The command to give again, without the id."""
 
@@ -82,8 +84,9 @@ def run_to_end(job: Job) -> int:
     logging.getLogger("perdure.worker").setLevel(logging.ERROR)
     for name in ("perdure.workflow", "perdure.activity"):
         logging.getLogger(name).setLevel(logging.INFO)
-    options = ServerOptions(db=job.db, release_leases=True, log_level="error")
+    options = ServerOptions(db=job.db, port=job.port, release_leases=True, log_level="error")
     with running_server(options) as server:
+        print_line(f"server on {server.address}", to_stderr=True)
         try:
             ended = asyncio.run(_run(job, server.address))
         except BrokenCodeError as error:

@@ -14,7 +14,7 @@ from perdure.cli.errors import EXIT_INTERRUPTED
 EXAMPLE = """perdure run order.py:OrderWorkflow --id order-42 -i '{"orderId": "42"}'"""
 
 
-def run(
+def run(  # noqa: PLR0913, PLR0917 - one parameter an option
     file: Annotated[
         str,
         typer.Argument(
@@ -26,6 +26,12 @@ def run(
         str, typer.Option("--id", help="The run's id.", show_default="TYPE and a random part")
     ] = "",
     db: opt.Database = opt.DEFAULT_DATABASE,
+    port: Annotated[
+        int,
+        typer.Option(
+            min=0, max=65535, help="Where other commands reach the run; 0 takes a free port."
+        ),
+    ] = 0,
     task_queue: Annotated[
         str, typer.Option("--task-queue", "-q", help="Recorded with a new run.")
     ] = "default",
@@ -57,6 +63,7 @@ def run(
         task_queue=task_queue,
         input=payloads,
         db=db,
+        port=port,
         again=_again(file, db),
     )
     try:
