@@ -83,13 +83,19 @@ async def test_an_order_survives_a_kill(shop: Shop, event: int, moment: str, vic
 async def test_orders_survive_kills_at_random_moments(seed: int, tmp_path: Path) -> None:
     chance = random.Random(seed)
     async with Shop(tmp_path) as shop:
-        orders = [f"random-{seed}-{n}" for n in range(10)]
-        running = asyncio.gather(*(run_order(shop, order_id) for order_id in orders))
+        orders = [f"random-{seed}-{n}" for n in range(12)]
+        arrivals = [chance.uniform(0, 5) for _ in orders]
+
+        async def arrive(order_id: str, delay: float) -> list[ev.HistoryEvent]:
+            await asyncio.sleep(delay)
+            return await run_order(shop, order_id)
+
+        running = asyncio.gather(*map(arrive, orders, arrivals))
         kills = 0
-        while not running.done() and kills < 8:
-            await asyncio.sleep(chance.uniform(0.05, 1.2))
+        while not running.done():
+            await asyncio.sleep(chance.uniform(0.2, 1.2))
             victims = chance.choice([(shop.server,), (shop.worker,), (shop.server, shop.worker)])
-            for victim in victims:
+            for victim in victims if kills < 8 else ():
                 victim.signal(signal.SIGKILL)
             kills += 1
         try:
@@ -97,6 +103,6 @@ async def test_orders_survive_kills_at_random_moments(seed: int, tmp_path: Path)
         except BaseException:
             print(f"seed {seed}", shop.logs())
             raise
-        assert kills >= 2, f"seed {seed}: the orders were over before anybody was killed"
+        assert kills >= 4, f"seed {seed}: the orders were over before anybody was killed"
         for order_id, history in zip(orders, histories, strict=True):
             check_effects(shop.ledger, order_id, history)

@@ -30,7 +30,8 @@ class Process:
             command,
             stdout=subprocess.PIPE,
             stderr=self._output,
-            stdin=subprocess.DEVNULL,
+            # A server that is told to stops when this end is closed, by whatever ends the tests.
+            stdin=subprocess.PIPE,
             env={**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})},
             start_new_session=True,
         )
@@ -92,8 +93,9 @@ class Process:
         trace: TracebackType | None,
     ) -> None:
         self.kill()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
         self._output.close()
 
 
@@ -107,6 +109,7 @@ class Server(Process):
         if plan is not None:
             module = ["support.faulty_server", str(plan)]
         command = [sys.executable, "-m", *module, "--db", str(db), "--port", str(port), *options]
+        command.append("--exit-with-stdin")
         super().__init__(command, log, {"PYTHONPATH": str(ROOT / "tests")})
         try:
             self.address = self.first_line().removeprefix("listening on ")
