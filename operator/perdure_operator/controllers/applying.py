@@ -7,7 +7,6 @@ object is looked at again later.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import assert_never
 
 from perdure.protocol.verbs import SignalRequest
@@ -54,17 +53,13 @@ class Applier:
         self._cluster = cluster
         self._server = server
 
-    async def apply(self, actions: Iterable[Action]) -> list[Outcome]:
-        """Do all of it, in order, and return what is worth knowing.
+    async def apply(self, action: Action) -> Outcome | None:
+        """Do it, and return what is worth knowing of it.
 
         Raises:
-            ClusterError: The API server did not do its part; what came before it is done.
-            ServerError: The Perdure server did not do its part, likewise.
+            ClusterError: The API server did not do its part.
+            ServerError: The Perdure server did not do its part.
         """
-        outcomes = [await self._apply(action) for action in actions]
-        return [outcome for outcome in outcomes if outcome is not None]
-
-    async def _apply(self, action: Action) -> Outcome | None:
         match action:
             case WriteStatus():
                 return await self._write_status(action)

@@ -125,7 +125,7 @@ def _start(activity: Activity, pool: WorkerPool) -> StartRun:
     return StartRun(
         request=StartRequest(
             namespace=activity.metadata.namespace,
-            workflow_id=activity_id(activity),
+            workflow_id=activity_id(activity.metadata.name),
             workflow_type=spec.type,
             task_queue=pool.task_queue,
             kind="activity",

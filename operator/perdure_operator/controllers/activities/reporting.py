@@ -55,7 +55,7 @@ def report(view: ActivityView) -> ActivityStatus:
         "conditions": verdict.conditions(
             before.conditions, generation=metadata.generation, now=view.now
         ),
-        "activity_id": activity_id(view.activity),
+        "activity_id": activity_id(view.activity.metadata.name),
     }
     if isinstance(view.run, RunFacts):
         fields |= _of_run(view.run)
@@ -118,7 +118,7 @@ def _judge_open(view: ActivityView, run: RunFacts) -> tuple[ActivityPhase, Verdi
 def _judge_without_run(view: ActivityView) -> tuple[ActivityPhase, Verdict]:
     spec, refused = view.activity.spec, view.start_refused
     what = "it has not been started yet"
-    if view.activity.status.run_id and view.run is NoRun.MISSING:
+    if view.is_lost:
         phase = view.activity.status.phase or ActivityPhase.PENDING
         return phase, _lost(view)
     if spec.items is not None:

@@ -119,7 +119,7 @@ def _failing_task(run: RunDescription) -> Say:
 
 def _judge_without_run(view: WorkflowView) -> Judgement:
     spec, refused = view.workflow.spec, view.start_refused
-    if view.workflow.status.run_id and view.run is NoRun.MISSING:
+    if view.is_lost:
         return view.workflow.status.phase or WorkflowPhase.RUNNING, _lost(view)
     if refused is not None:
         reason = Reason.ID_IN_USE if refused.id_in_use else Reason.INVALID_SPEC

@@ -1,0 +1,101 @@
+"""Following the server: which runs went on, and where there is work for workers.
+
+Both are long polls that never end. What they tell becomes keys in the work queue; what they miss
+while the server is away they are told at the next call, so nothing is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from perdure.protocol.verbs import (
+    QueueDescription,
+    QueuesRequest,
+    RunChange,
+    RunStatus,
+    WatchRequest,
+)
+from perdure_operator.cluster import WORKER_POOLS
+from perdure_operator.controllers.keys import Key
+from perdure_operator.controllers.server import ServerError
+from perdure_operator.controllers.workqueue import Backoff, WorkQueue
+from perdure_operator.controllers.world import World
+
+logger = logging.getLogger(__name__)
+
+WAIT_MILLIS = 20_000
+"""How long the server may keep a poll when there is nothing to tell."""
+
+BACKOFF = Backoff(first=0.5, most=5.0)
+
+QUEUES_INTERVAL = 0.1
+"""At least between two looks at the task queues, in seconds: under load they change always."""
+
+
+class Follower:
+    """Tells the work queue what the server tells."""
+
+    def __init__(self, world: World, queue: WorkQueue[Key]) -> None:
+        self._world = world
+        self._queue = queue
+
+    async def follow_runs(self) -> None:
+        """Have the objects looked at whose runs went on, for ever."""
+        cursor, failures = 0, 0
+        while True:
+            try:
+                request = WatchRequest(cursor=cursor, wait=WAIT_MILLIS)
+                answer = await self._world.server.call(request)
+            except ServerError as error:
+                failures += 1
+                # It may come back with another store, in which this cursor is ahead of all.
+                cursor = 0
+                await _pause("runs", error, failures)
+                continue
+            cursor, failures = answer.cursor, 0
+            for change in answer.changes:
+                self._notice_run(change)
+
+    async def follow_queues(self) -> None:
+        """Have the pools looked at whose task queues changed, for ever."""
+        version, failures = 0, 0
+        while True:
+            try:
+                request = QueuesRequest(version=version, wait=WAIT_MILLIS)
+                answer = await self._world.server.call(request)
+            except ServerError as error:
+                failures += 1
+                version = 0
+                self._world.queues.forget()
+                await _pause("task queues", error, failures)
+                continue
+            version, failures = answer.version, 0
+            self._notice_queues(answer.queues)
+            await asyncio.sleep(QUEUES_INTERVAL)
+
+    def _notice_run(self, change: RunChange) -> None:
+        key = self._world.roster.find(change.namespace, change.workflow_id)
+        if key is not None:
+            # How it ended is what somebody waits for.
+            self._queue.add(key, urgent=change.status is not RunStatus.RUNNING)
+
+    def _notice_queues(self, queues: tuple[QueueDescription, ...]) -> None:
+        was_known = self._world.queues.is_known
+        changes = self._world.queues.update(queues)
+        if not was_known:
+            # Pools whose queue is empty have waited for that to be known.
+            for ref in self._world.pools.refs():
+                self._queue.add(Key(WORKER_POOLS, ref))
+        for before, after in changes:
+            # From zero, somebody waits for every second of it.
+            urgent = not before.backlog and after.backlog > 0 and not after.workers
+            for ref in self._world.pools.on_queue(after.namespace, after.task_queue):
+                self._queue.add(Key(WORKER_POOLS, ref), urgent=urgent)
+
+
+async def _pause(what: str, error: ServerError, failures: int) -> None:
+    delay = BACKOFF.delay(failures)
+    level = logging.WARNING if failures == 1 else logging.DEBUG
+    logger.log(level, "%s are not followed: %s; trying again in %.1f s", what, error, delay)
+    await asyncio.sleep(delay)

@@ -1,0 +1,95 @@
+"""What an event of the Kubernetes API means for the operator: some object is to be looked at.
+
+Nothing here waits or fails: events are noted in memory and the keys go to the work queue.
+"""
+
+from __future__ import annotations
+
+from perdure_operator.cluster import (
+    ACTIVITIES,
+    WORKER_POOLS,
+    WORKFLOWS,
+    Manifest,
+    ObjectKind,
+    ObjectRef,
+)
+from perdure_operator.controllers.activities.observing import activity_id
+from perdure_operator.controllers.keys import Key, key_of
+from perdure_operator.controllers.pools.templates import POOL_LABEL
+from perdure_operator.controllers.workqueue import WorkQueue
+from perdure_operator.controllers.world import World, read_pool
+from perdure_operator.model import ActivityPhase, ConditionType, WorkflowPhase
+from perdure_operator.model.conditions import is_true
+
+_FINAL_PHASES = {
+    *(phase.value for phase in WorkflowPhase if phase.is_final),
+    *(phase.value for phase in ActivityPhase if phase.is_final),
+}
+
+
+class Intake:
+    """Takes events and fills the work queue."""
+
+    def __init__(self, world: World, queue: WorkQueue[Key]) -> None:
+        self._world = world
+        self._queue = queue
+
+    def notice_run(self, kind: ObjectKind, event: str | None, body: Manifest) -> None:
+        """Take an event of a Workflow or an Activity; without a type it is from a listing."""
+        key = key_of(kind, body)
+        if event == "DELETED":
+            self._world.forget(key)
+            return
+        self._enrol(key, body)
+        self._notice(key, event, body)
+
+    def notice_pool(self, event: str | None, body: Manifest) -> None:
+        """Take an event of a WorkerPool."""
+        key = key_of(WORKER_POOLS, body)
+        if event == "DELETED":
+            self._world.forget(key)
+            self._world.pools.remove(key.ref)
+            self._tell_dependents(key.ref, has_workers=False)
+            return
+        pool = read_pool(body)
+        if pool is not None:
+            self._world.pools.put(key.ref, pool)
+            conditions = pool.status.conditions
+            has_workers = is_true(conditions, ConditionType.WORKERS_READY)
+            self._tell_dependents(key.ref, has_workers=has_workers)
+        self._notice(key, event, body)
+
+    def notice_owned(self, body: Manifest) -> None:
+        """Take an event of a worker's Job or pod: its pool is to be looked at."""
+        metadata = body["metadata"]
+        pool = metadata.get("labels", {}).get(POOL_LABEL)
+        if pool:
+            self._queue.add(
+                Key(WORKER_POOLS, ObjectRef(namespace=metadata["namespace"], name=pool))
+            )
+
+    def _notice(self, key: Key, event: str | None, body: Manifest) -> None:
+        if event is not None and self._world.latest.is_echo(key, body):
+            return
+        self._world.latest.put(key, body)
+        self._queue.add(key, urgent=_is_urgent(body))
+
+    def _enrol(self, key: Key, body: Manifest) -> None:
+        if body.get("status", {}).get("phase") in _FINAL_PHASES:
+            self._world.roster.remove(key)
+        elif key.kind == WORKFLOWS:
+            name = body.get("spec", {}).get("workflowId") or key.ref.name
+            self._world.roster.put(key, name)
+        elif key.kind == ACTIVITIES:
+            self._world.roster.put(key, activity_id(key.ref.name))
+
+    def _tell_dependents(self, pool: ObjectRef, *, has_workers: bool) -> None:
+        for key in self._world.pools.to_be_told(pool, has_workers=has_workers):
+            self._queue.add(key)
+
+
+def _is_urgent(body: Manifest) -> bool:
+    """Tell whether a person did something: what they wait for is not made to wait."""
+    metadata, status = body["metadata"], body.get("status", {})
+    is_seen = status.get("observedGeneration") == metadata.get("generation")
+    return not is_seen or "deletionTimestamp" in metadata

@@ -1,0 +1,24 @@
+"""What the work queue holds: which object, of which kind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from perdure_operator.cluster import Manifest, ObjectKind, ObjectRef
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An object to be looked at."""
+
+    kind: ObjectKind
+    ref: ObjectRef
+
+    def __str__(self) -> str:
+        return f"{self.kind.kind} {self.ref}"
+
+
+def key_of(kind: ObjectKind, body: Manifest) -> Key:
+    """Return the key of an object."""
+    metadata = body["metadata"]
+    return Key(kind, ObjectRef(namespace=metadata["namespace"], name=metadata["name"]))

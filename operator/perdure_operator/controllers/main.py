@@ -1,0 +1,173 @@
+"""The operator's process: everything is put together here, and nowhere else.
+
+It holds nothing that cannot be found out again, so it may be killed and started at any time. One
+replica is assumed; a second one would do the same things again, which is harmless, but twice the
+work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from typing import Any
+
+import kopf
+
+from perdure.client import Service
+from perdure_operator.cluster import ACTIVITIES, WORKER_POOLS, WORKFLOWS, ClusterError
+from perdure_operator.cluster.api import KubernetesCluster, is_in_cluster, load_configuration
+from perdure_operator.cluster.kinds import GROUP, VERSION
+from perdure_operator.cluster.limiter import RateLimiter
+from perdure_operator.controllers.applying import Applier
+from perdure_operator.controllers.following import Follower
+from perdure_operator.controllers.handlers import build_registry, build_settings
+from perdure_operator.controllers.health import serve_health
+from perdure_operator.controllers.intake import Intake
+from perdure_operator.controllers.keys import Key
+from perdure_operator.controllers.memories import LatestBodies, PoolBook, QueueBook, Roster
+from perdure_operator.controllers.metrics import Metrics
+from perdure_operator.controllers.options import Options, parse_options
+from perdure_operator.controllers.pools.reconciler import PoolReconciler
+from perdure_operator.controllers.pools.templates import WorkerDefaults
+from perdure_operator.controllers.reconciling import Dispatcher
+from perdure_operator.controllers.run_reconciling import (
+    ACTIVITY_RUNS,
+    WORKFLOW_RUNS,
+    RunReconciler,
+)
+from perdure_operator.controllers.service import NO_RETRIES, ServiceServer
+from perdure_operator.controllers.workqueue import Schedule, WorkQueue
+from perdure_operator.controllers.world import World
+
+logger = logging.getLogger(__name__)
+
+CRD_INTERVAL = 2.0
+"""Seconds between two looks for the CRDs, until they are there."""
+
+
+def main() -> None:
+    """Run the operator until it is told to stop."""
+    options = parse_options()
+    set_up_logging(options.log_level)
+    try:
+        asyncio.run(run(options))
+    except KeyboardInterrupt:
+        logger.info("stopped")
+
+
+def set_up_logging(level: str) -> None:
+    """Log lines to stderr, kopf's only when something is wrong."""
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=level.upper(),
+        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
+    )
+    if level != "debug":
+        logging.getLogger("kopf").setLevel(logging.WARNING)
+
+
+async def run(options: Options) -> None:
+    """Run the operator until a signal stops it, or one of its tasks fails."""
+    metrics = Metrics()
+    async with AsyncExitStack() as stack:
+        tasks: list[asyncio.Task[None]] = []
+        await stack.enter_async_context(
+            serve_health(
+                options.liveness_port, metrics, lambda: not any(task.done() for task in tasks)
+            )
+        )
+        cluster = await stack.enter_async_context(
+            KubernetesCluster(
+                await load_configuration(),
+                limiter=RateLimiter(rate=options.qps, burst=int(2 * options.qps)),
+                observe=metrics.api_call,
+            )
+        )
+        service = await stack.enter_async_context(Service(options.server, retry_config=NO_RETRIES))
+        await wait_for_kinds(cluster)
+
+        world = build_world(cluster, ServiceServer(service, observe=metrics.server_call))
+        queue: WorkQueue[Key] = WorkQueue(Schedule())
+        metrics.watch_queue(lambda: queue.ready, lambda: len(queue))
+        tasks += [asyncio.create_task(each) for each in _endless(options, world, queue, metrics)]
+        tasks.append(asyncio.create_task(_watch(options, Intake(world, queue))))
+        await _until_one_ends(tasks)
+
+
+def build_world(cluster: KubernetesCluster, server: ServiceServer) -> World:
+    """Return what every reconcile works with."""
+    return World(
+        cluster=cluster,
+        server=server,
+        applier=Applier(cluster, server),
+        now=lambda: datetime.now(UTC),
+        latest=LatestBodies(),
+        roster=Roster(),
+        pools=PoolBook(),
+        queues=QueueBook(),
+    )
+
+
+async def wait_for_kinds(cluster: KubernetesCluster) -> None:
+    """Return when the API server knows the custom resources."""
+    wanted = {kind.plural for kind in (WORKFLOWS, ACTIVITIES, WORKER_POOLS)}
+    while True:
+        try:
+            missing = wanted - await cluster.serves(GROUP, VERSION)
+        except ClusterError as error:
+            logger.warning("%s; trying again", error)
+        else:
+            if not missing:
+                return
+            logger.warning("waiting for the CRDs of %s: are they installed?", sorted(missing))
+        await asyncio.sleep(CRD_INTERVAL)
+
+
+def _endless(
+    options: Options, world: World, queue: WorkQueue[Key], metrics: Metrics
+) -> list[Coroutine[Any, Any, None]]:
+    """Return the tasks that never end by themselves."""
+    defaults = WorkerDefaults(image=options.default_image, server=options.worker_server)
+    dispatcher = Dispatcher(
+        queue,
+        {
+            WORKFLOWS: RunReconciler(world, WORKFLOW_RUNS),
+            ACTIVITIES: RunReconciler(world, ACTIVITY_RUNS),
+            WORKER_POOLS: PoolReconciler(world, defaults),
+        },
+        metrics,
+    )
+    follower = Follower(world, queue)
+    workers = [dispatcher.work() for _ in range(options.workers)]
+    return [*workers, follower.follow_runs(), follower.follow_queues()]
+
+
+async def _watch(options: Options, intake: Intake) -> None:
+    """Watch the cluster until kopf is told to stop by a signal, which it handles itself."""
+    await kopf.operator(
+        registry=build_registry(intake, in_cluster=is_in_cluster()),
+        settings=build_settings(),
+        standalone=True,
+        clusterwide=not options.namespaces,
+        namespaces=list(options.namespaces),
+    )
+
+
+async def _until_one_ends(tasks: list[asyncio.Task[None]]) -> None:
+    """Wait for the first task to end, stop the others, and raise what it failed with."""
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+"""What the operator keeps in memory: little, and nothing that it could not find out again.
+
+* :class:`LatestBodies`: objects as the last event had them, until they are looked at.
+* :class:`Roster`: which object a run belongs to, while the object is not over.
+* :class:`PoolBook`: the WorkerPools, and who depends on which.
+* :class:`QueueBook`: work and workers, as the server last told them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from perdure.protocol.verbs import QueueDescription
+from perdure_operator.cluster import Manifest, ObjectRef
+from perdure_operator.controllers.keys import Key
+from perdure_operator.model import WorkerPool
+
+
+class LatestBodies:
+    """Objects as the last event had them.
+
+    A body is kept only until it is looked at, so memory does not grow with the objects there are;
+    who looks again without an event in between asks the API server.
+    """
+
+    def __init__(self) -> None:
+        self._bodies: dict[Key, Manifest] = {}
+        self._written: dict[Key, str] = {}
+
+    def put(self, key: Key, body: Manifest) -> None:
+        """Keep an object as it is now."""
+        self._bodies[key] = body
+
+    def take(self, key: Key) -> Manifest | None:
+        """Return the object, if something was heard of it since it was last looked at."""
+        return self._bodies.pop(key, None)
+
+    def forget(self, key: Key) -> None:
+        """The object is gone."""
+        self._bodies.pop(key, None)
+        self._written.pop(key, None)
+
+    def wrote(self, key: Key, body: Manifest) -> None:
+        """We have just written the object: the event of that will tell nothing new."""
+        self._written[key] = body["metadata"]["resourceVersion"]
+
+    def is_echo(self, key: Key, body: Manifest) -> bool:
+        """Tell whether an event is that of our own last write."""
+        return bool(self._written.get(key) == body["metadata"]["resourceVersion"])
+
+
+class Roster:
+    """Which object a run belongs to, by namespace and workflow id."""
+
+    def __init__(self) -> None:
+        self._keys: dict[tuple[str, str], Key] = {}
+        self._ids: dict[Key, tuple[str, str]] = {}
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def put(self, key: Key, workflow_id: str) -> None:
+        """The object is not over, and its run has this id."""
+        self.remove(key)
+        self._keys[key.ref.namespace, workflow_id] = key
+        self._ids[key] = (key.ref.namespace, workflow_id)
+
+    def remove(self, key: Key) -> None:
+        """The object is over or gone."""
+        known = self._ids.pop(key, None)
+        if known is not None and self._keys.get(known) == key:
+            del self._keys[known]
+
+    def find(self, namespace: str, workflow_id: str) -> Key | None:
+        """Return the object that a run belongs to, if it is to be told."""
+        return self._keys.get((namespace, workflow_id))
+
+
+class PoolBook:
+    """The WorkerPools there are, and the objects whose runs go to each."""
+
+    def __init__(self) -> None:
+        self._pools: dict[ObjectRef, WorkerPool] = {}
+        self._dependents: dict[ObjectRef, dict[Key, bool]] = {}
+        self._pool_of: dict[Key, ObjectRef] = {}
+
+    def get(self, ref: ObjectRef) -> WorkerPool | None:
+        """Return a pool, if it was heard of."""
+        return self._pools.get(ref)
+
+    def put(self, ref: ObjectRef, pool: WorkerPool) -> None:
+        """The pool is like this now."""
+        self._pools[ref] = pool
+
+    def remove(self, ref: ObjectRef) -> None:
+        """The pool is gone."""
+        self._pools.pop(ref, None)
+
+    def refs(self) -> list[ObjectRef]:
+        """Return every pool."""
+        return list(self._pools)
+
+    def on_queue(self, namespace: str, task_queue: str) -> list[ObjectRef]:
+        """Return the pools whose workers poll a task queue."""
+        return [
+            ref
+            for ref, pool in self._pools.items()
+            if ref.namespace == namespace and pool.task_queue == task_queue
+        ]
+
+    def depend(self, key: Key, pool: ObjectRef, *, shows_workers: bool) -> None:
+        """An object's run goes to this pool; ``shows_workers``: it says there are workers."""
+        self.release(key)
+        self._dependents.setdefault(pool, {})[key] = shows_workers
+        self._pool_of[key] = pool
+
+    def release(self, key: Key) -> None:
+        """An object is over or gone."""
+        pool = self._pool_of.pop(key, None)
+        if pool is None:
+            return
+        of_pool = self._dependents[pool]
+        of_pool.pop(key, None)
+        if not of_pool:
+            del self._dependents[pool]
+
+    def to_be_told(self, pool: ObjectRef, *, has_workers: bool) -> list[Key]:
+        """Return the dependents that say otherwise of the pool's workers.
+
+        Thousands of runs may wait on one pool, whose workers come and go: only those that show
+        something else than what is so now are worth looking at.
+        """
+        return [
+            key for key, shown in self._dependents.get(pool, {}).items() if shown != has_workers
+        ]
+
+
+class QueueChange(NamedTuple):
+    """A task queue is not as it was."""
+
+    before: QueueDescription
+    after: QueueDescription
+
+
+class QueueBook:
+    """Work and workers by task queue."""
+
+    def __init__(self) -> None:
+        self._queues: dict[tuple[str, str], QueueDescription] | None = None
+
+    def find(self, namespace: str, task_queue: str) -> QueueDescription | None:
+        """Return a queue; None while the server has not told."""
+        if self._queues is None:
+            return None
+        nothing = QueueDescription(namespace=namespace, task_queue=task_queue)
+        return self._queues.get((namespace, task_queue), nothing)
+
+    def update(self, queues: Iterable[QueueDescription]) -> list[QueueChange]:
+        """Take what the server tells, and return what is not as it was.
+
+        A queue that is told of no more is empty, and one that is told of for the first time was.
+        """
+        before = self._queues or {}
+        self._queues = {(each.namespace, each.task_queue): each for each in queues}
+        changes = []
+        for name in before.keys() | self._queues.keys():
+            nothing = QueueDescription(namespace=name[0], task_queue=name[1])
+            was, now = before.get(name, nothing), self._queues.get(name, nothing)
+            if was != now:
+                changes.append(QueueChange(was, now))
+        return changes
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the server has told."""
+        return self._queues is not None
+
+    def forget(self) -> None:
+        """The server is away: what it told may be wrong by now."""
+        self._queues = None

@@ -1,0 +1,87 @@
+"""What the operator counts, for Prometheus."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One reconcile, while it is going on."""
+
+    result: str = "stopped"
+    """How it ended: done, blocked, gone, conflict, error or bug."""
+
+
+class Metrics:
+    """The operator's metrics, in a registry of their own."""
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
+        self._registry = CollectorRegistry()
+        self._reconciles = Counter(
+            "perdure_operator_reconciles",
+            "Looks at one object, by kind and how they ended.",
+            ["kind", "result"],
+            registry=self._registry,
+        )
+        self._duration = Histogram(
+            "perdure_operator_reconcile_duration_seconds",
+            "How long a look at one object took.",
+            ["kind"],
+            registry=self._registry,
+        )
+        self._api_calls = Counter(
+            "perdure_operator_api_requests",
+            "Calls to the Kubernetes API, by verb, kind and HTTP status (0: no answer).",
+            ["verb", "kind", "code"],
+            registry=self._registry,
+        )
+        self._server_calls = Counter(
+            "perdure_operator_server_requests",
+            "Calls to the Perdure server, by verb and error code (empty: none).",
+            ["verb", "code"],
+            registry=self._registry,
+        )
+        self._queue_depth = Gauge(
+            "perdure_operator_workqueue_depth",
+            "Objects that wait to be looked at now.",
+            registry=self._registry,
+        )
+        self._queue_scheduled = Gauge(
+            "perdure_operator_workqueue_scheduled",
+            "Objects that are to be looked at, now or later.",
+            registry=self._registry,
+        )
+
+    @contextmanager
+    def reconciling(self, kind: str) -> Iterator[Attempt]:
+        """Count and time one reconcile."""
+        attempt, began = Attempt(), self._clock()
+        try:
+            yield attempt
+        finally:
+            self._reconciles.labels(kind, attempt.result).inc()
+            self._duration.labels(kind).observe(self._clock() - began)
+
+    def api_call(self, verb: str, kind: str, status: int) -> None:
+        """Count a call to the Kubernetes API."""
+        self._api_calls.labels(verb, kind, str(status)).inc()
+
+    def server_call(self, verb: str, code: str) -> None:
+        """Count a call to the Perdure server."""
+        self._server_calls.labels(verb, code).inc()
+
+    def watch_queue(self, depth: Callable[[], float], scheduled: Callable[[], float]) -> None:
+        """Show how full the work queue is, whenever somebody asks."""
+        self._queue_depth.set_function(depth)
+        self._queue_scheduled.set_function(scheduled)
+
+    def render(self) -> bytes:
+        """Return all of it in the text format."""
+        return generate_latest(self._registry)

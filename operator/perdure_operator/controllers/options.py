@@ -1,0 +1,89 @@
+"""The operator's command line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the operator is told at its start."""
+
+    server: str
+    """The address of the Perdure server."""
+    worker_server: str
+    """The address at which workers, in their pods, reach it."""
+    namespaces: tuple[str, ...]
+    """The namespaces to watch; empty means all."""
+    default_image: str
+    """For workers whose pool names code but no image."""
+    liveness_port: int
+    workers: int
+    """Objects that are looked at at once."""
+    qps: float
+    """Calls to the Kubernetes API a second."""
+    log_level: str
+
+
+def parse_options(arguments: Sequence[str] | None = None) -> Options:
+    """Return the options, or end the process with what is wrong with them."""
+    parsed = _build_parser().parse_args(arguments)
+    if parsed.workers < 1 or parsed.qps <= 0:
+        _build_parser().error("--workers and --qps must be above zero")
+    return Options(
+        server=parsed.server,
+        worker_server=parsed.worker_server or parsed.server,
+        namespaces=tuple(parsed.namespace),
+        default_image=parsed.default_image,
+        liveness_port=parsed.liveness_port,
+        workers=parsed.workers,
+        qps=parsed.qps,
+        log_level=parsed.log_level,
+    )
+
+
+def _build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="perdure-operator",
+        description="Runs what Workflow, Activity and WorkerPool resources want.",
+    )
+    parser.add_argument(
+        "--server", required=True, metavar="URL", help="the Perdure server, http://host:port"
+    )
+    parser.add_argument(
+        "--worker-server",
+        metavar="URL",
+        help="the same, as workers in their pods reach it (default: --server)",
+    )
+    parser.add_argument(
+        "--namespace",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a namespace to watch; may be given more than once (default: all)",
+    )
+    parser.add_argument(
+        "--default-image",
+        required=True,
+        metavar="IMAGE",
+        help="the workers' image for code from a ConfigMap",
+    )
+    parser.add_argument(
+        "--liveness-port", type=int, default=8081, metavar="PORT", help="for /healthz and /metrics"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=8, metavar="N", help="objects looked at at once"
+    )
+    parser.add_argument(
+        "--qps",
+        type=float,
+        default=50.0,
+        metavar="N",
+        help="calls to the Kubernetes API a second; twice as many at once after a pause",
+    )
+    parser.add_argument(
+        "--log-level", default="info", choices=["debug", "info", "warning", "error"]
+    )
+    return parser

@@ -1,0 +1,74 @@
+"""Workers that fail at their start, and how long to leave them alone.
+
+How often they failed in a row is written on each Job when it is made, so it is known from the
+Jobs alone and outlives the operator. A worker that lasted :data:`STEADY` ends the row: it did not
+fail at its start. A worker that left well, but at once though there was work, failed as well; else
+one whose command only prints its help would be made anew without end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from perdure_operator.controllers.pools.jobs import JobFacts, JobState
+
+STEADY = timedelta(seconds=60)
+FIRST_DELAY = timedelta(seconds=1)
+LONGEST_DELAY = timedelta(minutes=5)
+STALLED_AFTER = 3
+"""Failures in a row after which somebody should look."""
+
+_HASTY = timedelta(seconds=10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Streak:
+    """Failures in a row of one version's workers."""
+
+    failures: int = 0
+    until: datetime | None = None
+    """When the next worker may be made."""
+    last: JobFacts | None = None
+    """The one that failed last."""
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether somebody should look."""
+        return self.failures >= STALLED_AFTER
+
+    def wait(self, now: datetime) -> timedelta | None:
+        """Return how long no worker is to be made, if it is not."""
+        return self.until - now if self.until is not None and self.until > now else None
+
+
+def read_streak(jobs: Sequence[JobFacts], *, now: datetime, idle_after: timedelta) -> Streak:
+    """Return how the Jobs of one version have fared."""
+    if any(job.state is JobState.ACTIVE and is_steady(job, now) for job in jobs):
+        return Streak()
+    failed = [job for job in jobs if has_failed(job, idle_after=idle_after)]
+    last = max(failed, key=_end, default=None)
+    if last is None or (last.lifetime or timedelta()) >= STEADY:
+        return Streak()
+    failures = last.failures_before + 1
+    # The exponent is bounded so that a pool failing for weeks does not overflow.
+    delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(failures - 1, 16))
+    return Streak(failures=failures, until=_end(last) + delay, last=last)
+
+
+def is_steady(job: JobFacts, now: datetime) -> bool:
+    """Tell whether a worker has come through its start."""
+    return job.is_ready and job.age(now) >= STEADY
+
+
+def has_failed(job: JobFacts, *, idle_after: timedelta) -> bool:
+    """Tell whether a worker ended as it should not have."""
+    if job.state is JobState.SUCCEEDED and job.lifetime is not None:
+        return job.lifetime < min(_HASTY, idle_after)
+    return job.state is JobState.FAILED
+
+
+def _end(job: JobFacts) -> datetime:
+    assert job.finished is not None
+    return job.finished

@@ -1,0 +1,102 @@
+"""Worker Jobs as the planner sees them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+
+from perdure_operator.cluster import JOBS, Manifest, ObjectRef
+from perdure_operator.controllers.actions import DeleteObject
+from perdure_operator.controllers.pools.templates import (
+    FAILURES_ANNOTATION,
+    KEPT_ANNOTATION,
+    VERSION_LABEL,
+)
+
+
+class JobState(Enum):
+    """Where a Job is."""
+
+    ACTIVE = "active"
+    """Its worker runs, or will."""
+    LEAVING = "leaving"
+    """It is being deleted."""
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFacts:
+    """One worker Job."""
+
+    ref: ObjectRef
+    uid: str
+    version: str
+    state: JobState
+    failures_before: int = 0
+    kept: bool = False
+    """It is one of ``scaling.min``: its worker does not leave by itself."""
+    is_ready: bool = False
+    """Its pod runs and is ready."""
+    started: datetime | None = None
+    finished: datetime | None = None
+
+    @property
+    def lifetime(self) -> timedelta | None:
+        """How long it took from start to end, if it has ended."""
+        if self.started is None or self.finished is None:
+            return None
+        return self.finished - self.started
+
+    def age(self, now: datetime) -> timedelta:
+        """Return for how long it has been running."""
+        return now - self.started if self.started else timedelta()
+
+    def delete(self) -> DeleteObject:
+        """Return its deletion."""
+        return DeleteObject(kind=JOBS, ref=self.ref, uid=self.uid)
+
+
+def read_job(manifest: Manifest) -> JobFacts:
+    """Return what a Job's manifest says."""
+    metadata, status = manifest["metadata"], manifest.get("status", {})
+    labels, annotations = metadata.get("labels", {}), metadata.get("annotations", {})
+    ended = _ended(status)
+    return JobFacts(
+        ref=ObjectRef(namespace=metadata["namespace"], name=metadata["name"]),
+        uid=metadata["uid"],
+        version=labels.get(VERSION_LABEL, ""),
+        state=_state(metadata, ended),
+        failures_before=_read_number(annotations.get(FAILURES_ANNOTATION, "")),
+        kept=KEPT_ANNOTATION in annotations,
+        is_ready=bool(status.get("ready")),
+        started=read_time(status.get("startTime") or metadata.get("creationTimestamp")),
+        finished=read_time(ended["lastTransitionTime"]) if ended else None,
+    )
+
+
+def read_time(text: str | None) -> datetime | None:
+    """Return an instant as the API server writes it."""
+    return datetime.fromisoformat(text) if text else None
+
+
+def _ended(status: Manifest) -> Manifest | None:
+    """Return the condition that says how the Job ended, if it has."""
+    for condition in status.get("conditions", ()):
+        if condition["type"] in {"Complete", "Failed"} and condition["status"] == "True":
+            found: Manifest = condition
+            return found
+    return None
+
+
+def _state(metadata: Manifest, ended: Manifest | None) -> JobState:
+    if metadata.get("deletionTimestamp"):
+        return JobState.LEAVING
+    if ended is None:
+        return JobState.ACTIVE
+    return JobState.SUCCEEDED if ended["type"] == "Complete" else JobState.FAILED
+
+
+def _read_number(text: str) -> int:
+    return int(text) if text.isdigit() else 0

@@ -1,0 +1,79 @@
+"""What a plan for a WorkerPool is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from perdure.protocol.verbs import QueueDescription
+from perdure_operator.controllers.actions import ObjectRefused, Outcome
+from perdure_operator.controllers.pools.jobs import JobFacts, JobState
+from perdure_operator.controllers.pools.pods import PodFacts
+from perdure_operator.controllers.pools.templates import (
+    Code,
+    WorkerDefaults,
+    WorkerTemplate,
+    build_template,
+)
+from perdure_operator.model import WorkerPool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolView:
+    """A WorkerPool and what it is about, at one moment."""
+
+    pool: WorkerPool
+    now: datetime
+    defaults: WorkerDefaults
+    code: Code | None = None
+    """The ConfigMap's content; None when there is no such ConfigMap, or none is needed."""
+    queue: QueueDescription | None
+    """Work and workers; None while the server cannot be asked."""
+    jobs: Sequence[JobFacts]
+    """The pool's Jobs, of every version."""
+    pods: Sequence[PodFacts]
+    outcomes: Sequence[Outcome] = ()
+
+    @property
+    def code_problem(self) -> str:
+        """Why the code cannot be run; empty when it can."""
+        source = self.pool.spec.code
+        if source is None:
+            return ""
+        if self.code is None:
+            return (
+                f"there is no ConfigMap {source.config_map!r} in namespace "
+                f"{self.pool.metadata.namespace!r}: create it with the Python files as its keys"
+            )
+        if not self.code.modules and not self.pool.spec.modules:
+            return (
+                f"ConfigMap {source.config_map!r} holds no Python file: its keys must be file "
+                "names such as orders.py"
+            )
+        return ""
+
+    @property
+    def template(self) -> WorkerTemplate:
+        """What Jobs are made from now."""
+        return build_template(self.pool, self.defaults, self.code)
+
+    @property
+    def refused(self) -> ObjectRefused | None:
+        """Why a Job could not be made, when that was just tried."""
+        return next((each for each in self.outcomes if isinstance(each, ObjectRefused)), None)
+
+    @property
+    def demand(self) -> int:
+        """How many tasks want a worker, or have one."""
+        return 0 if self.queue is None else self.queue.backlog + self.queue.held
+
+    @property
+    def active(self) -> list[JobFacts]:
+        """The Jobs of any version whose workers run, or will."""
+        return [job for job in self.jobs if job.state is JobState.ACTIVE]
+
+    def connected(self, version: str = "") -> int:
+        """Return how many workers take tasks, of one version or of all."""
+        workers = self.queue.workers if self.queue is not None else ()
+        return sum(not worker.draining and version in {"", worker.build_id} for worker in workers)

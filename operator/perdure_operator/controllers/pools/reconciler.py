@@ -1,0 +1,100 @@
+"""Looking at one WorkerPool: what is asked of whom, for the plan to be made from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from pydantic import ValidationError
+
+from perdure_operator.cluster import (
+    CONFIG_MAPS,
+    JOBS,
+    PODS,
+    WORKER_POOLS,
+    Manifest,
+    ObjectRef,
+)
+from perdure_operator.controllers.actions import Outcome, Plan
+from perdure_operator.controllers.invalid import plan_invalid
+from perdure_operator.controllers.keys import Key
+from perdure_operator.controllers.pools.jobs import JobFacts, JobState, read_job
+from perdure_operator.controllers.pools.observing import PoolView
+from perdure_operator.controllers.pools.planning import plan_pool
+from perdure_operator.controllers.pools.pods import PodFacts, read_pod
+from perdure_operator.controllers.pools.templates import POOL_LABEL, Code, WorkerDefaults
+from perdure_operator.controllers.reconciling import converge
+from perdure_operator.controllers.world import World
+from perdure_operator.model import WorkerPool
+
+
+class PoolReconciler:
+    """Looks at WorkerPools."""
+
+    def __init__(self, world: World, defaults: WorkerDefaults) -> None:
+        self._world = world
+        self._defaults = defaults
+
+    async def reconcile(self, key: Key) -> Plan:
+        """Look at the pool and do what is to be done."""
+        body = await self._world.read(key)
+        if body is None:
+            self._world.forget(key)
+            return Plan()
+        try:
+            WorkerPool.from_manifest(body)
+        except ValidationError as error:
+            plan = plan_invalid(WORKER_POOLS, body, error, self._world.now())
+            for action in plan.actions:
+                await self._world.applier.apply(action)
+            return plan
+        return await converge(
+            body,
+            observe=self._observe,
+            plan=plan_pool,
+            applier=self._world.applier,
+            wrote=partial(self._world.latest.wrote, key),
+        )
+
+    async def _observe(self, body: Manifest, outcomes: Sequence[Outcome]) -> PoolView:
+        pool = WorkerPool.from_manifest(body)
+        namespace = pool.metadata.namespace
+        jobs = await self._read_jobs(pool)
+        return PoolView(
+            pool=pool,
+            now=self._world.now(),
+            defaults=self._defaults,
+            code=await self._read_code(pool),
+            queue=self._world.queues.find(namespace, pool.task_queue),
+            jobs=jobs,
+            pods=await self._read_pods(pool, jobs),
+            outcomes=tuple(outcomes),
+        )
+
+    async def _read_code(self, pool: WorkerPool) -> Code | None:
+        if pool.spec.code is None:
+            return None
+        ref = ObjectRef(namespace=pool.metadata.namespace, name=pool.spec.code.config_map)
+        body = await self._world.cluster.get(CONFIG_MAPS, ref)
+        return None if body is None else Code(files=body.get("data") or {})
+
+    async def _read_jobs(self, pool: WorkerPool) -> list[JobFacts]:
+        found = await self._world.cluster.list(
+            JOBS, pool.metadata.namespace, labels={POOL_LABEL: pool.metadata.name}
+        )
+        return [read_job(body) for body in found if _is_owned(body, pool)]
+
+    async def _read_pods(self, pool: WorkerPool, jobs: Sequence[JobFacts]) -> list[PodFacts]:
+        """Return the pool's pods, if one of them may have something to tell."""
+        quiet = all(job.is_ready or job.state is JobState.LEAVING for job in jobs)
+        if quiet:
+            return []
+        found = await self._world.cluster.list(
+            PODS, pool.metadata.namespace, labels={POOL_LABEL: pool.metadata.name}
+        )
+        return [read_pod(body) for body in found]
+
+
+def _is_owned(body: Manifest, pool: WorkerPool) -> bool:
+    owners = body["metadata"].get("ownerReferences", ())
+    return any(owner["uid"] == pool.metadata.uid for owner in owners)

@@ -1,0 +1,251 @@
+"""The Job of one worker, and the version that tells workers that differ apart.
+
+The version is a hash of all that makes a worker what it is: the pod as it is built here (image,
+arguments, environment, overrides, and whatever a newer operator builds otherwise) and the code,
+when it comes from a ConfigMap. How many workers there are is no part of it.
+
+**Names.** A Job is ``{pool}-{version}-{n}``, where n is the lowest number that no Job there has.
+Two plans made from the same view, by whomever, give the same names, so the second Job collides
+with the first and there is one worker instead of two. A Job that is over keeps its number until
+it is deleted, so a name is never in the way of a new worker; and Jobs are deleted by uid, so
+that a number taken anew in the meantime is safe.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from perdure_operator.cluster import JOBS, Manifest
+from perdure_operator.controllers.pools.overlaying import overlay
+from perdure_operator.model import WorkerPool
+from perdure_operator.model.workerpool import WORKER_CONTAINER
+
+POOL_LABEL = "perdure.dev/pool"
+VERSION_LABEL = "perdure.dev/version"
+FAILURES_ANNOTATION = "perdure.dev/failures-before"
+"""How many workers in a row had failed when the Job was made: the backoff outlives restarts."""
+KEPT_ANNOTATION = "perdure.dev/kept"
+"""On the Jobs of ``scaling.min``: their workers stay when there is nothing to do."""
+
+MANAGER = "perdure-operator"
+CODE_PATH = "/code"
+IMAGE_CODE_PATH = "/app"
+"""Where images made FROM perdure-worker have their code."""
+
+KEPT_AFTER_FAILURE = timedelta(hours=1)
+"""How long a failed Job stays, for people to look at; longer than the longest backoff."""
+
+_VERSION_LENGTH = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerDefaults:
+    """What the operator adds to every pool."""
+
+    image: str
+    """For code from a ConfigMap, when the pool names no image."""
+    server: str
+    """The address at which workers reach the server."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Code:
+    """Code from a ConfigMap."""
+
+    files: Mapping[str, str]
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The Python modules that the files are."""
+        names = (name.removesuffix(".py") for name in sorted(self.files) if name.endswith(".py"))
+        return tuple(name for name in names if name.isidentifier())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerTemplate:
+    """What the Jobs of one version have in common."""
+
+    pool: WorkerPool
+    pod: Manifest
+    """The pod's template, without what differs from Job to Job."""
+    version: str
+
+    def job(self, number: int, *, failures: int = 0, kept: bool = False) -> Manifest:
+        """Return the Job of one worker."""
+        metadata = self.pool.metadata
+        annotations = {FAILURES_ANNOTATION: str(failures)}
+        if kept:
+            annotations[KEPT_ANNOTATION] = "true"
+        return {
+            "apiVersion": JOBS.api_version,
+            "kind": JOBS.kind,
+            "metadata": {
+                "name": f"{metadata.name}-{self.version}-{number}",
+                "namespace": metadata.namespace,
+                "labels": self._labels(),
+                "annotations": annotations,
+                "ownerReferences": [_owner(self.pool)],
+            },
+            "spec": {
+                # A failed worker is not restarted behind our back: we wait longer each time.
+                "backoffLimit": 0,
+                "podFailurePolicy": {"rules": [_IGNORE_DISRUPTIONS]},
+                "ttlSecondsAfterFinished": int(KEPT_AFTER_FAILURE.total_seconds()),
+                "template": self._finished_pod(kept=kept),
+            },
+        }
+
+    def _labels(self) -> dict[str, str]:
+        return pool_labels(self.pool) | {VERSION_LABEL: self.version}
+
+    def _finished_pod(self, *, kept: bool) -> Manifest:
+        leaving = [] if kept else _idle_arguments(self.pool)
+        pod = json.loads(json.dumps(self.pod))
+        for container in pod["spec"]["containers"]:
+            if container["name"] == WORKER_CONTAINER:
+                container["args"] = [*container["args"], *leaving, "--build-id", self.version]
+        return overlay(pod, {"metadata": {"labels": self._labels()}})
+
+
+def build_template(pool: WorkerPool, defaults: WorkerDefaults, code: Code | None) -> WorkerTemplate:
+    """Return what the pool's Jobs are made from.
+
+    Args:
+        pool: The pool.
+        defaults: What the operator adds.
+        code: The ConfigMap's content, when the pool's code comes from one.
+    """
+    pod = overlay(_pod(pool, defaults, code), _allowed(pool.spec.template or {}))
+    defining = {
+        "pod": pod,
+        "idle": _idle_arguments(pool),
+        "code": dict(code.files) if code else None,
+    }
+    text = json.dumps(defining, sort_keys=True, separators=(",", ":"))
+    version = hashlib.sha256(text.encode()).hexdigest()[:_VERSION_LENGTH]
+    return WorkerTemplate(pool=pool, pod=pod, version=version)
+
+
+def pool_labels(pool: WorkerPool) -> dict[str, str]:
+    """Return the labels of everything that belongs to a pool."""
+    return {
+        "app.kubernetes.io/name": "perdure-worker",
+        "app.kubernetes.io/instance": pool.metadata.name,
+        "app.kubernetes.io/component": "worker",
+        "app.kubernetes.io/part-of": "perdure",
+        "app.kubernetes.io/managed-by": MANAGER,
+        POOL_LABEL: pool.metadata.name,
+    }
+
+
+_IGNORE_DISRUPTIONS = {
+    # A pod that is evicted or preempted has done nothing wrong: the Job makes another one.
+    "action": "Ignore",
+    "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
+}
+
+
+def _owner(pool: WorkerPool) -> Manifest:
+    return {
+        "apiVersion": pool.api_version,
+        "kind": pool.kind,
+        "name": pool.metadata.name,
+        "uid": pool.metadata.uid,
+        "controller": True,
+    }
+
+
+def _allowed(template: Manifest) -> Manifest:
+    """Return the user's template without what would break the operator's accounting."""
+    spec = {
+        field: value
+        for field, value in template.get("spec", {}).items()
+        if field not in {"restartPolicy", "activeDeadlineSeconds"}
+    }
+    return {"metadata": template.get("metadata", {}), "spec": spec}
+
+
+def _pod(pool: WorkerPool, defaults: WorkerDefaults, code: Code | None) -> Manifest:
+    volumes: list[Manifest] = [{"name": "tmp", "emptyDir": {}}]
+    if pool.spec.code is not None:
+        volumes.append({"name": "code", "configMap": {"name": pool.spec.code.config_map}})
+    spec: Manifest = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(pool, defaults, code)],
+        "volumes": volumes,
+    }
+    if pool.spec.service_account_name:
+        spec["serviceAccountName"] = pool.spec.service_account_name
+    return {"metadata": {"labels": pool_labels(pool)}, "spec": spec}
+
+
+def _container(pool: WorkerPool, defaults: WorkerDefaults, code: Code | None) -> Manifest:
+    spec = pool.spec
+    mounts = [{"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108 - the worker's own, in its pod
+    if spec.code is not None:
+        mounts.append({"name": "code", "mountPath": CODE_PATH})
+    container: Manifest = {
+        "name": WORKER_CONTAINER,
+        "image": spec.image or defaults.image,
+        "command": ["perdure", "worker"],
+        "args": _arguments(pool, defaults, spec.modules or (code.modules if code else ())),
+        "env": _environment(pool),
+        "volumeMounts": mounts,
+        # The last lines of its log are what people need to know of a worker that crashed.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }
+    if spec.image_pull_policy is not None:
+        container["imagePullPolicy"] = spec.image_pull_policy.value
+    return container
+
+
+def _arguments(pool: WorkerPool, defaults: WorkerDefaults, modules: Sequence[str]) -> list[str]:
+    return [
+        *modules,
+        "--task-queue",
+        pool.task_queue,
+        "--address",
+        defaults.server,
+        "--namespace",
+        pool.metadata.namespace,
+        "--slots",
+        str(pool.spec.slots),
+    ]
+
+
+def _idle_arguments(pool: WorkerPool) -> list[str]:
+    return ["--idle-after", f"{pool.spec.scaling.idle_after.total_seconds():g}s"]
+
+
+def _environment(pool: WorkerPool) -> list[Manifest]:
+    ours: list[Manifest] = [
+        {"name": "HOME", "value": "/tmp"},  # noqa: S108 - the worker's own, in its pod
+        {"name": "PYTHONUNBUFFERED", "value": "1"},
+        {"name": "PYTHONDONTWRITEBYTECODE", "value": "1"},
+    ]
+    theirs = [
+        each.model_dump(mode="json", exclude_none=True, by_alias=True) for each in pool.spec.env
+    ]
+    if pool.spec.code is not None:
+        path: Any = next((each.get("value") for each in theirs if each["name"] == "PYTHONPATH"), "")
+        theirs = [each for each in theirs if each["name"] != "PYTHONPATH"]
+        value = f"{CODE_PATH}:{path or IMAGE_CODE_PATH}"
+        ours.append({"name": "PYTHONPATH", "value": value})
+    names = {each["name"] for each in theirs}
+    return [each for each in ours if each["name"] not in names] + theirs

@@ -1,0 +1,139 @@
+"""Looking at an object that is a run: what is asked of whom, for its plan to be made from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Generic, TypeVar
+
+from pydantic import ValidationError
+
+from perdure_operator.cluster import ACTIVITIES, WORKFLOWS, Manifest, ObjectKind, ObjectRef
+from perdure_operator.controllers.actions import Outcome, Plan, ServerAway, ref_of
+from perdure_operator.controllers.activities.observing import ActivityView, activity_id
+from perdure_operator.controllers.activities.planning import plan_activity
+from perdure_operator.controllers.invalid import plan_invalid
+from perdure_operator.controllers.keys import Key
+from perdure_operator.controllers.reconciling import converge
+from perdure_operator.controllers.runs import NoRun, RunFacts, find_own_run, observe_run
+from perdure_operator.controllers.views import R, RunView, is_over, known_run_id
+from perdure_operator.controllers.workflows.observing import WorkflowView
+from perdure_operator.controllers.workflows.planning import plan_workflow
+from perdure_operator.controllers.workflows.starting import pool_name
+from perdure_operator.controllers.world import World
+from perdure_operator.model import FINALIZER, Activity, ConditionType, Workflow
+from perdure_operator.model.conditions import is_true
+
+V = TypeVar("V", bound="RunView[Workflow] | RunView[Activity]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunKind(Generic[R, V]):
+    """What tells the kinds apart."""
+
+    kind: ObjectKind
+    read: Callable[[Manifest], R]
+    workflow_id: Callable[[R], str]
+    """The id of its run at the server."""
+    pool_name: Callable[[R], str]
+    is_held: Callable[[R], bool]
+    """Whether nothing is started now; then it is asked whether something was."""
+    view: Callable[..., V]
+    plan: Callable[[V], Plan]
+
+
+class RunReconciler(Generic[R, V]):
+    """Looks at objects of one kind."""
+
+    def __init__(self, world: World, kind: RunKind[R, V]) -> None:
+        self._world = world
+        self._kind = kind
+
+    async def reconcile(self, key: Key) -> Plan:
+        """Look at the object and do what is to be done."""
+        body = await self._world.read(key)
+        if body is None:
+            self._world.forget(key)
+            return Plan()
+        try:
+            self._kind.read(body)
+        except ValidationError as error:
+            return await self._set_aside(body, error)
+        return await converge(
+            body,
+            observe=self._observe,
+            plan=self._kind.plan,
+            applier=self._world.applier,
+            wrote=partial(self._world.latest.wrote, key),
+        )
+
+    async def _set_aside(self, body: Manifest, error: ValidationError) -> Plan:
+        plan = plan_invalid(self._kind.kind, body, error, self._world.now())
+        for action in plan.actions:
+            await self._world.applier.apply(action)
+        return plan
+
+    async def _observe(self, body: Manifest, outcomes: Sequence[Outcome]) -> V:
+        resource = self._kind.read(body)
+        ref = ref_of(resource.metadata)
+        pool_ref = ObjectRef(namespace=ref.namespace, name=self._kind.pool_name(resource))
+        view = self._kind.view(
+            resource=resource,
+            now=self._world.now(),
+            run=await self._ask(resource, outcomes),
+            pool=await self._world.find_pool(pool_ref),
+            outcomes=tuple(outcomes),
+        )
+        self._note(Key(self._kind.kind, ref), view, pool_ref)
+        return view
+
+    def _note(self, key: Key, view: V, pool: ObjectRef) -> None:
+        """Be told when the pool changes in a way that the object shows otherwise."""
+        if view.is_over:
+            self._world.pools.release(key)
+            self._world.roster.remove(key)
+            return
+        conditions = () if view.pool is None else view.pool.status.conditions
+        shows = is_true(conditions, ConditionType.WORKERS_READY)
+        self._world.pools.depend(key, pool, shows_workers=shows)
+
+    async def _ask(self, resource: R, outcomes: Sequence[Outcome]) -> RunFacts | NoRun:
+        """Ask the server no more than the plan needs to know."""
+        metadata, server = resource.metadata, self._world.server
+        is_deleted = metadata.is_being_deleted
+        is_free = is_deleted and FINALIZER not in metadata.finalizers
+        is_new = resource.status.phase is None and not is_deleted
+        is_away = any(isinstance(outcome, ServerAway) for outcome in outcomes)
+        if is_over(resource) or is_free or is_new or is_away:
+            return NoRun.NOT_ASKED
+
+        namespace, workflow_id = metadata.namespace, self._kind.workflow_id(resource)
+        run_id = known_run_id(resource, outcomes)
+        if run_id:
+            return await observe_run(server, namespace, workflow_id, run_id)
+        if is_deleted or self._kind.is_held(resource):
+            # It may have been started without anybody having written so.
+            return await find_own_run(server, namespace, workflow_id, metadata.uid)
+        return NoRun.MISSING
+
+
+WORKFLOW_RUNS = RunKind[Workflow, WorkflowView](
+    kind=WORKFLOWS,
+    read=Workflow.from_manifest,
+    workflow_id=lambda workflow: workflow.workflow_id,
+    pool_name=pool_name,
+    is_held=lambda workflow: workflow.spec.cancel or workflow.spec.suspend,
+    view=WorkflowView,
+    plan=plan_workflow,
+)
+
+ACTIVITY_RUNS = RunKind[Activity, ActivityView](
+    kind=ACTIVITIES,
+    read=Activity.from_manifest,
+    workflow_id=lambda activity: activity_id(activity.metadata.name),
+    pool_name=lambda activity: activity.spec.worker_pool,
+    is_held=lambda activity: activity.spec.cancel,
+    view=ActivityView,
+    plan=plan_activity,
+)

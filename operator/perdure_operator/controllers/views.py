@@ -1,0 +1,74 @@
+"""What plans for objects that are a run have in common: Workflows and Activities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, TypeVar
+
+from perdure_operator.controllers.actions import Outcome, RunStarted, ServerAway, StartRefused
+from perdure_operator.controllers.runs import NoRun, RunFacts
+from perdure_operator.model import FINALIZER, Activity, WorkerPool, Workflow
+
+R = TypeVar("R", bound=Workflow | Activity)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunView(Generic[R]):
+    """An object and the run that it wants, at one moment."""
+
+    resource: R
+    now: datetime
+    run: RunFacts | NoRun
+    pool: WorkerPool | None
+    """Where its tasks go; None when there is no such pool (yet)."""
+    outcomes: Sequence[Outcome] = ()
+    """What came of the actions planned before, in the same reconcile."""
+
+    @property
+    def is_first_sight(self) -> bool:
+        """Whether nobody has ever written a status."""
+        return self.resource.status.phase is None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the status says for good how it ended."""
+        return is_over(self.resource)
+
+    @property
+    def has_finalizer(self) -> bool:
+        """Whether the object waits for us when it is deleted."""
+        return FINALIZER in self.resource.metadata.finalizers
+
+    @property
+    def run_id(self) -> str:
+        """The run, if one is known to have been started."""
+        return known_run_id(self.resource, self.outcomes)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether a run was started that the server knows no more."""
+        return self.run is NoRun.MISSING and bool(self.resource.status.run_id)
+
+    @property
+    def start_refused(self) -> StartRefused | None:
+        """Why the run was not started, when that was just tried."""
+        return next((each for each in self.outcomes if isinstance(each, StartRefused)), None)
+
+    @property
+    def server_away(self) -> str:
+        """Why the server could not be asked; empty when it could."""
+        return next((each.message for each in self.outcomes if isinstance(each, ServerAway)), "")
+
+
+def is_over(resource: Workflow | Activity) -> bool:
+    """Tell whether an object's status says for good how it ended."""
+    phase = resource.status.phase
+    return phase is not None and phase.is_final
+
+
+def known_run_id(resource: Workflow | Activity, outcomes: Sequence[Outcome]) -> str:
+    """Return the run that was started for an object, if one is known."""
+    started = (each.run_id for each in outcomes if isinstance(each, RunStarted))
+    return next(started, "") or resource.status.run_id or ""
