@@ -103,7 +103,7 @@ class _Running:
         self._interrupter = None if self._is_async or silent else Interrupter()
         self._context = Context(
             info=lambda: environment.info,
-            heartbeat=lambda *details: environment.on_heartbeat(*details),
+            heartbeat=environment.on_heartbeat,
             shutdown=environment._shutdown,  # noqa: SLF001 - two halves of one thing
             shield=self._interrupter.shield if self._interrupter else nullcontext,
             payload_converter=lambda: environment.payload_converter,

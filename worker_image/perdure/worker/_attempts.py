@@ -16,7 +16,13 @@ from perdure.activity._context import Context, Flag
 from perdure.activity._info import ActivityCancellationDetails, Info
 from perdure.common import from_instant, from_millis
 from perdure.converter import DataConverter
-from perdure.exceptions import CancelledError, ConversionError, PayloadTooLargeError
+from perdure.exceptions import (
+    ApplicationError,
+    ApplicationErrorCategory,
+    CancelledError,
+    ConversionError,
+    PayloadTooLargeError,
+)
 from perdure.protocol.failures import CanceledInfo, Failure, TimeoutInfo, TimeoutKind
 from perdure.protocol.messages import ActivityHeartbeat, ActivityReport, ActivityTask
 from perdure.worker._calls import AsyncCall, Call, ThreadCall
@@ -167,9 +173,9 @@ class Attempt:
         stopped = isinstance(error, (asyncio.CancelledError, CancelledError))
         if details is not None and stopped:
             return self._stopped(details, error)
-        level = logging.WARNING if isinstance(error, Exception) else logging.ERROR
-        logger.log(level, "The %s failed", self.label, exc_info=error)
-        return raised(error, self._settings.converter)
+        outcome = raised(error, self._settings.converter)
+        logger.log(_loudness(error), "The %s failed", self.label, exc_info=error)
+        return outcome
 
     def _stopped(self, details: ActivityCancellationDetails, error: BaseException) -> Outcome:
         """It ended because it was asked to; why it was asked says what that is called."""
@@ -234,3 +240,10 @@ class Attempt:
             activity_run_id=None if in_workflow else run_id,
             idempotency_key=f"{run_id}:{seq}",
         )
+
+
+def _loudness(error: BaseException) -> int:
+    if isinstance(error, ApplicationError) and error.category is ApplicationErrorCategory.BENIGN:
+        return logging.DEBUG
+    # What is no Exception is meant to end a process: somebody should look at that.
+    return logging.WARNING if isinstance(error, Exception) else logging.ERROR

@@ -114,15 +114,17 @@ class Service:
         self._shutdown.set()
         await _at_most(_DRAIN, self._session.drain())
         grace = self._options.graceful_shutdown_timeout.total_seconds()
-        await _at_most(
-            grace, _both(self._activities.wait_until_ended(), self._workflows.wait_until_idle())
-        )
+        await _at_most(grace, self._wait_until_free())
         self._workflows.hand_back()
         self._activities.cancel_all()
         await _at_most(_LAST_WORDS, self._activities.wait_until_ended())
         self._activities.give_up()
         await _at_most(_LAST_WORDS, self._activities.wait_until_acknowledged())
         await self._stream.close()
+
+    async def _wait_until_free(self) -> None:
+        await self._activities.wait_until_ended()
+        await self._workflows.wait_until_idle()
 
     def _abandon(self) -> None:
         """Leave nothing running, whatever ended the worker."""
@@ -217,11 +219,6 @@ async def _at_most(seconds: float, waiting: Coroutine[Any, Any, None]) -> None:
             await waiting
     except TimeoutError:
         return
-
-
-async def _both(one: Coroutine[Any, Any, None], other: Coroutine[Any, Any, None]) -> None:
-    await one
-    await other
 
 
 async def _end(*tasks: asyncio.Task[Any]) -> None:

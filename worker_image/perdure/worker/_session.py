@@ -66,7 +66,7 @@ class Session:
         self._draining = False
         self._drained = asyncio.Event()
         self._pongs_due = 0
-        self._connected = asyncio.Event()
+        self._is_connected = False
         self.last_busy = asyncio.get_running_loop().time()
         """When a message last brought or ended work."""
         self._handlers: dict[type, Callable[[Any], None]] = {
@@ -85,10 +85,6 @@ class Session:
         """Whether nothing is held."""
         return not (self._workflows.held or self._activities.held)
 
-    async def wait_until_connected(self) -> None:
-        """Wait for the server to know this worker."""
-        await self._connected.wait()
-
     async def drain(self) -> None:
         """Ask for nothing new, and wait until nothing new can be on its way.
 
@@ -97,6 +93,8 @@ class Session:
         disk at that time.
         """
         self._draining = True
+        if not self._is_connected:
+            return  # nothing can be on its way; should it connect again, it asks for nothing
         self._outbox.put(Drain())
         self.ping()
         await self._drained.wait()
@@ -113,7 +111,7 @@ class Session:
 
     def connected(self, _welcome: Welcome) -> None:
         """Go on: the server knows this worker."""
-        self._connected.set()
+        self._is_connected = True
         self._pongs_due = 0
         self._activities.repeat_reports()
         if self._draining:
@@ -122,7 +120,7 @@ class Session:
 
     def disconnected(self) -> None:
         """Drop what the server gives to others now."""
-        self._connected.clear()
+        self._is_connected = False
         self._workflows.drop_all()
 
     def receive(self, message: FromServer) -> None:

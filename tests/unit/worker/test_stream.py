@@ -1,0 +1,253 @@
+import asyncio
+import logging
+
+import pytest
+
+from perdure.client import Connection
+from perdure.protocol.messages import (
+    Drain,
+    EvictRun,
+    Hello,
+    Ping,
+    Pong,
+    Refused,
+    RunEvicted,
+)
+from perdure.worker._stream import (
+    MAX_FRAME,
+    Outbox,
+    Stream,
+    WorkerRefusedError,
+)
+from support.stream_server import StreamServer
+
+
+class Recorder:
+    """A handler that notes what it is told."""
+
+    def __init__(self, outbox) -> None:
+        self.outbox = outbox
+        self.told: list[object] = []
+        self.waiting: list[object] = []
+        self.news = asyncio.Event()
+
+    def _note(self, *what) -> None:
+        self.told += what
+        self.news.set()
+
+    def hello(self):
+        return Hello(worker_id="w", identity="me", namespace="default", task_queue="orders")
+
+    def connected(self, welcome):
+        self._note("connected", welcome.lease)
+
+    def disconnected(self):
+        self._note("disconnected")
+
+    def receive(self, message):
+        if isinstance(message, Pong):
+            return
+        self._note(message)
+        self.outbox.put(RunEvicted(run_id=f"answer to {message.run_id}"))
+
+    def ping(self):
+        self.outbox.put(Ping())
+
+    def collect(self):
+        for message in self.waiting:
+            self.outbox.put(message)
+        self.waiting.clear()
+
+    def too_large(self, message, size):
+        self._note("too large", type(message).__name__, size > MAX_FRAME)
+
+    async def until(self, what):
+        async with asyncio.timeout(20):
+            while what not in self.told:
+                self.news.clear()
+                await self.news.wait()
+
+
+@pytest.fixture
+def outbox():
+    return Outbox()
+
+
+@pytest.fixture
+async def recorder(outbox):
+    return Recorder(outbox)
+
+
+@pytest.fixture
+async def connect(recorder, outbox):
+    """Begin a stream to an address; what it ends with can be awaited."""
+    tasks = []
+
+    def make(address, **options):
+        stream = Stream(
+            address=Connection.to(address, headers={"X-Test": "yes"}),
+            handler=recorder,
+            outbox=outbox,
+            **options,
+        )
+        stream.task = asyncio.create_task(stream.run())
+        tasks.append(stream.task)
+        return stream
+
+    yield make
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_messages_of_a_frame_are_answered_in_one_frame(connect, recorder):
+    async with StreamServer() as server:
+        connect(server.address)
+        peer = await server.accept()
+        assert peer.hello.worker_id == "w"
+        await peer.say(EvictRun(run_id="a"), EvictRun(run_id="b"))
+        await peer.hear(RunEvicted)
+        await peer.hear(RunEvicted)
+        assert [len(frame) for frame in peer.frames if Ping() not in frame] == [2]
+        assert recorder.told == ["connected", 8_000, EvictRun(run_id="a"), EvictRun(run_id="b")]
+
+
+async def test_what_comes_up_in_one_round_of_the_loop_leaves_in_one_frame(
+    connect, recorder, outbox
+):
+    async with StreamServer() as server:
+        connect(server.address)
+        peer = await server.accept()
+        await recorder.until("connected")
+        await asyncio.sleep(0)
+        outbox.put(Drain())
+        outbox.put(Drain())
+        recorder.waiting.append(RunEvicted(run_id="collected"))
+        await peer.hear(Drain)
+        await peer.hear(Drain)
+        await peer.hear(RunEvicted)
+        assert len([each for each in peer.frames[-1] if each != Ping()]) == 3
+
+
+async def test_what_waits_at_the_start_leaves_at_once(connect, recorder):
+    recorder.waiting.append(RunEvicted(run_id="early"))
+    async with StreamServer() as server:
+        connect(server.address)
+        peer = await server.accept()
+        assert (await peer.hear(RunEvicted)).run_id == "early"
+
+
+async def test_pings_are_sent_at_a_fifth_of_the_lease(connect, recorder):
+    beats = []
+    async with StreamServer(lease=50) as server:
+        connect(server.address, beat=beats.append)
+        peer = await server.accept()
+        while len(peer.frames) < 3:
+            await asyncio.sleep(0.001)
+        assert beats[:3] == [0.025, 0.025, 0.025]
+    await recorder.until("disconnected")
+    assert beats[-1] is None
+
+
+async def test_a_broken_connection_is_made_anew_as_the_same_worker(connect, recorder, caplog):
+    async with StreamServer() as server:
+        connect(server.address, jitter=lambda: 0.0)
+        peer = await server.accept()
+        await recorder.until("connected")
+        await peer.close()
+        await recorder.until("disconnected")
+        again = await server.accept()
+        assert again.hello.worker_id == peer.hello.worker_id
+    assert "Trying again until it is there" in caplog.text
+
+
+async def test_a_server_that_says_nothing_for_a_lease_is_left(connect, recorder, caplog):
+    async with StreamServer(lease=20) as server:
+        connect(server.address, jitter=lambda: 0.0)
+        peer = await server.accept()
+        peer.answers_pings = False
+        await server.accept()
+    assert "No sign of the server" in caplog.text
+
+
+async def test_a_refusal_ends_the_worker(connect):
+    async with StreamServer(first=Refused(reason="too old")) as server:
+        stream = connect(server.address)
+        with pytest.raises(WorkerRefusedError, match="refuses this worker: too old"):
+            await stream.task
+
+
+async def test_a_later_refusal_ends_the_worker_too(connect):
+    async with StreamServer() as server:
+        stream = connect(server.address)
+        peer = await server.accept()
+        await peer.say(Refused(reason="the namespace is gone"))
+        with pytest.raises(WorkerRefusedError, match="the namespace is gone"):
+            await stream.task
+
+
+async def test_an_address_without_a_server_is_said_once(connect, recorder, caplog):
+    async with StreamServer() as server:
+        address = server.address
+    stream = connect(address, jitter=lambda: 0.0)
+    while stream._failures < 3:
+        await asyncio.sleep(0.001)
+    assert len(caplog.records) == 1
+    assert caplog.records[0].levelno == logging.WARNING
+    assert f"No connection to the server at http://{address}" in caplog.text
+    assert "is the address right" in caplog.text
+    assert not stream.is_connected
+
+
+async def test_delays_grow_to_two_seconds(connect):
+    stream = Stream(address=Connection.to(), handler=None, outbox=Outbox(), jitter=lambda: 1.0)
+    assert [stream._delay() for _ in range(8)] == [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0]
+
+
+async def test_what_is_not_understood_is_not_taken_for_a_server(connect, caplog):
+    async with StreamServer(first=EvictRun(run_id="x")) as server:
+        connect(server.address, jitter=lambda: 0.0)
+        await server.accept()
+        await server.accept()
+    assert "no answer to hello" in caplog.text
+
+
+async def test_a_message_that_fits_into_no_frame_is_told_to_its_sender(
+    connect, recorder, outbox, monkeypatch
+):
+    monkeypatch.setattr("perdure.worker._stream.MAX_FRAME", 100)
+    monkeypatch.setattr(f"{__name__}.MAX_FRAME", 100)
+    async with StreamServer() as server:
+        connect(server.address)
+        peer = await server.accept()
+        await recorder.until("connected")
+        await asyncio.sleep(0)
+        for name in ("a" * 40, "b" * 200, "c" * 40):
+            outbox.put(RunEvicted(run_id=name))
+        assert (await peer.hear(RunEvicted)).run_id == "a" * 40
+        assert (await peer.hear(RunEvicted)).run_id == "c" * 40
+    assert recorder.told[2:5] == ["too large", "RunEvicted", True]
+
+
+async def test_closing_sends_what_waits(connect, recorder, outbox):
+    async with StreamServer() as server:
+        stream = connect(server.address)
+        peer = await server.accept()
+        await recorder.until("connected")
+        assert stream.is_connected
+        recorder.waiting.append(RunEvicted(run_id="last words"))
+        await stream.close()
+        assert (await peer.hear(RunEvicted)).run_id == "last words"
+        await stream.task
+    assert recorder.told[-1] == "disconnected"
+
+
+async def test_an_outbox_without_a_connection_keeps_nothing():
+    outbox = Outbox()
+    outbox.put(Drain())
+    outbox.wake()
+    assert outbox.take() == []
+    outbox.open()
+    outbox.put(Drain())
+    outbox.close()
+    assert outbox.take() == []
