@@ -66,7 +66,7 @@ class RunDriver:
         self.handed_steps: list[int] = []
         self.timers: dict[int, int] = {}
         self.activities: dict[int, cmd.ScheduleActivity] = {}
-        self._sent = 0
+        self.sent = 0
         self._unreported: list[Activation] = []
         self._task_open = False
         payloads = CONVERTER.to_payloads(self.args) if self.input is None else tuple(self.input)
@@ -140,6 +140,8 @@ class RunDriver:
 
     def activate(self) -> Told:
         """Tell the code what is new, as one activation, and report what must be reported."""
+        if not self._task_open and not self.cached:
+            self.evict()
         started = self.now if not self._task_open else self.events[-1].time
         self._task_open = True
         told = self._tell(started)
@@ -157,24 +159,12 @@ class RunDriver:
         return told
 
     def _tell(self, started: int) -> Told:
-        if self.instance is None or not self.cached:
-            self.evict()
+        if self.instance is None:
             self.instance = new_instance(self)
             told = self.instance.activate(tuple(self.events), started=started, complete=True)
-            # What a fresh instance asks for again is running already.
-            again = [each for each in told.start_steps if each.seq not in self.steps]
-            told = Told(
-                activations=told.activations,
-                commands=told.commands,
-                start_steps=again,
-                cancel_steps=[
-                    seq for seq in self.steps if seq not in {s.seq for s in told.start_steps}
-                ],
-                closed=told.closed,
-            )
         else:
-            told = self.instance.activate(tuple(self.events[self._sent :]), started=started)
-        self._sent = len(self.events)
+            told = self.instance.activate(tuple(self.events[self.sent :]), started=started)
+        self.sent = len(self.events)
         return told
 
     def finish_steps(self, *seqs: int) -> RunDriver:
@@ -190,6 +180,15 @@ class RunDriver:
         self._report([], [ev.StepFailed(seq=seq, name=step.name, failure=failure)])
         return self
 
+    def lose_worker(self) -> RunDriver:
+        """The worker dies: what it had not reported never happened."""
+        self.evict()
+        self.steps.clear()
+        self._unreported.clear()
+        self._task_open = False
+        self.sent = 0
+        return self
+
     def evict(self) -> None:
         """Drop the instance: the next activation is a full replay."""
         if self.instance is not None:
@@ -201,7 +200,7 @@ class RunDriver:
         if self.instance is None:
             self.instance = new_instance(self)
             self.instance.activate(tuple(self.events), started=None, complete=True)
-            self._sent = len(self.events)
+            self.sent = len(self.events)
         result, failure = self.instance.query(name, CONVERTER.to_payloads(args))
         if failure is not None:
             raise CONVERTER.from_failure(failure)
@@ -220,7 +219,7 @@ class RunDriver:
         passes when nothing else can happen.
         """
         for _ in range(limit):
-            if len(self.events) > self._sent:
+            if len(self.events) > self.sent:
                 self.activate()
             if self.is_closed:
                 return self
@@ -230,7 +229,7 @@ class RunDriver:
                 self._answer(*answer)
             elif self.timers and timers:
                 self.fire(min(self.timers, key=lambda seq: (self.timers[seq], seq)))
-            elif len(self.events) == self._sent:
+            elif len(self.events) == self.sent:
                 return self
         raise AssertionError(f"still going on after {limit} rounds")
 
@@ -265,11 +264,11 @@ class RunDriver:
         if done:
             self._task_open = False
         self.record(*recorded)
-        if not any(type(each.event) in TOLD_KINDS for each in self.events[self._sent :]):
+        if not any(type(each.event) in TOLD_KINDS for each in self.events[self.sent :]):
             # The events come back, but there is nothing in them to tell.
-            if self.cached and self.instance is not None:
-                self.instance.activate(tuple(self.events[self._sent :]), started=self.now)
-            self._sent = len(self.events)
+            if self.instance is not None:
+                self.instance.activate(tuple(self.events[self.sent :]), started=self.now)
+            self.sent = len(self.events)
 
     def _command_event(self, command: Command) -> Event:
         fields = msgspec.structs.asdict(command)
@@ -371,7 +370,13 @@ def replay_events(workflow: type, events: Sequence[HistoryEvent]) -> Told:
 def assert_replays(driver: RunDriver) -> None:
     """Law 1: from any prefix, replaying yields the commands that made the history."""
     events = driver.events
+    known = 0
     for activation in recorded_activations(events):
+        if known > activation.through:
+            # The activation before was recorded later than this one was told: a worker that knows
+            # only this much would make one activation of both.
+            continue
+        known = activation.recorded.id
         told = _activate_fresh(driver, activation.through, activation.started)
         if not told.activations:
             continue

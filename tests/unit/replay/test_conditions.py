@@ -168,6 +168,7 @@ def test_an_error_in_a_condition_is_raised_where_it_is_waited_for() -> None:
         pytest.param(workflow.random, id="random"),
         pytest.param(workflow.uuid4, id="uuid4"),
         pytest.param(lambda: asyncio.get_running_loop().call_soon(print), id="call_soon"),
+        pytest.param(lambda: asyncio.create_task(asyncio.sleep(0)), id="create_task"),
         pytest.param(lambda: workflow.set_signal_handler("x", print), id="set_signal_handler"),
     ],
 )

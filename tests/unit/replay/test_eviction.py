@@ -84,6 +84,25 @@ def test_every_task_is_ended_and_none_complains(caplog: pytest.LogCaptureFixture
     assert caplog.text == ""
 
 
+def test_cleaning_up_with_tasks_leaves_no_coroutine_behind() -> None:
+    ended = []
+
+    async def code() -> None:
+        try:
+            await asyncio.sleep(100)
+        finally:
+            try:
+                await asyncio.gather(workflow.step(print), workflow.step(print))
+            finally:
+                await asyncio.shield(workflow.sleep(1))
+                ended.append("never")
+
+    running(code).evict()
+    gc.collect()
+
+    assert ended == []
+
+
 def test_code_that_clings_to_life_is_ended_all_the_same() -> None:
     clung = []
 

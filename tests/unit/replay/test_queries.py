@@ -98,7 +98,7 @@ def test_a_replay_for_a_query_keeps_what_was_not_told_for_the_next_task() -> Non
     run.evict()
     run.signal("add", 1)
     assert run.query("value") == 2
-    run._sent = len(run.events)
+    run.sent = len(run.events)
 
     assert run.instance is not None
     told = run.instance.activate((), started=run.now)

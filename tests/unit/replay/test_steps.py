@@ -247,9 +247,7 @@ def test_steps_without_a_result_are_asked_for_again_by_another_worker() -> None:
     run = RunDriver(Parallel)
     run.activate()
     run.finish_steps(2)
-    run.evict()
-    run.steps.clear()
-    told = run.activate()
+    told = run.lose_worker().activate()
 
     assert [each.seq for each in told.start_steps] == [1, 3]
     assert run.finish_steps().play().result == ["hello a", "hello b", "hello c"]
