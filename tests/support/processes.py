@@ -12,12 +12,41 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 30.0
+
+
+def process_tree(pid: int) -> list[int]:
+    """Return a process and all that descend from it, parents first."""
+    children: dict[int, list[int]] = {}
+    for child, parent in _parents():
+        children.setdefault(parent, []).append(child)
+    tree = [pid]
+    for each in tree:  # grows while it is read
+        tree += children.get(each, ())
+    return tree
+
+
+def _parents() -> Iterator[tuple[int, int]]:
+    """Yield every process with its parent."""
+    if not Path("/proc/self/stat").exists():
+        listed = subprocess.run(
+            ["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True
+        )
+        for line in listed.stdout.splitlines():
+            child, parent = line.split()
+            yield int(child), int(parent)
+        return
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended meanwhile
+            # pid (name, which may hold anything) state ppid ...
+            yield int(entry.parent.name), int(entry.read_text().rpartition(")")[2].split()[1])
 
 
 class Process:
