@@ -102,11 +102,19 @@ def delete_object(kind: ObjectKind, metadata: ObjectMeta) -> DeleteObject:
 
 
 def write_status(
-    kind: ObjectKind, metadata: ObjectMeta, *, before: ResourceStatus, after: ResourceStatus
+    kind: ObjectKind,
+    metadata: ObjectMeta,
+    *,
+    before: ResourceStatus,
+    after: ResourceStatus,
+    sparse: bool = True,
 ) -> list[Action]:
-    """Return the action for this object, or nothing when the status says all that already."""
-    status = after.model_dump(mode="json", exclude_none=True)
-    if status == before.model_dump(mode="json", exclude_none=True):
+    """Return the action for this object, or nothing when the status says all that already.
+
+    Fields that have nothing to say are left out of a ``sparse`` status.
+    """
+    status = _dump(after, sparse=sparse)
+    if status == _dump(before, sparse=sparse):
         return []
     return [
         WriteStatus(
@@ -116,6 +124,10 @@ def write_status(
             status=status,
         )
     ]
+
+
+def _dump(status: ResourceStatus, *, sparse: bool) -> Manifest:
+    return status.model_dump(mode="json", exclude_none=True, exclude_defaults=sparse)
 
 
 def ref_of(metadata: ObjectMeta) -> ObjectRef:

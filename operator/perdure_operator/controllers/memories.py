@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -15,6 +16,9 @@ from perdure.protocol.verbs import QueueDescription
 from perdure_operator.cluster import Manifest, ObjectRef
 from perdure_operator.controllers.keys import Key
 from perdure_operator.model import WorkerPool
+
+_REMEMBERED_WRITES = 8
+"""Of one object: more than one reconcile makes."""
 
 
 class LatestBodies:
@@ -26,7 +30,7 @@ class LatestBodies:
 
     def __init__(self) -> None:
         self._bodies: dict[Key, Manifest] = {}
-        self._written: dict[Key, str] = {}
+        self._written: dict[Key, deque[str]] = {}
 
     def put(self, key: Key, body: Manifest) -> None:
         """Keep an object as it is now."""
@@ -43,11 +47,12 @@ class LatestBodies:
 
     def wrote(self, key: Key, body: Manifest) -> None:
         """We have just written the object: the event of that will tell nothing new."""
-        self._written[key] = body["metadata"]["resourceVersion"]
+        versions = self._written.setdefault(key, deque(maxlen=_REMEMBERED_WRITES))
+        versions.append(body["metadata"]["resourceVersion"])
 
     def is_echo(self, key: Key, body: Manifest) -> bool:
-        """Tell whether an event is that of our own last write."""
-        return bool(self._written.get(key) == body["metadata"]["resourceVersion"])
+        """Tell whether an event is that of a write of our own."""
+        return body["metadata"]["resourceVersion"] in self._written.get(key, ())
 
 
 class Roster:

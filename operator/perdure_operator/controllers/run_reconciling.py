@@ -118,7 +118,7 @@ class RunReconciler(Generic[R, V]):
         return NoRun.MISSING
 
 
-WORKFLOW_RUNS = RunKind[Workflow, WorkflowView](
+WORKFLOW_RUNS: RunKind[Workflow, WorkflowView] = RunKind(
     kind=WORKFLOWS,
     read=Workflow.from_manifest,
     workflow_id=lambda workflow: workflow.workflow_id,
@@ -128,7 +128,7 @@ WORKFLOW_RUNS = RunKind[Workflow, WorkflowView](
     plan=plan_workflow,
 )
 
-ACTIVITY_RUNS = RunKind[Activity, ActivityView](
+ACTIVITY_RUNS: RunKind[Activity, ActivityView] = RunKind(
     kind=ACTIVITIES,
     read=Activity.from_manifest,
     workflow_id=lambda activity: activity_id(activity.metadata.name),

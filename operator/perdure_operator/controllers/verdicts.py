@@ -16,10 +16,13 @@ from perdure_operator.model import (
     ConditionStatus,
     ConditionType,
     Reason,
+    WorkerPool,
     clear_condition,
     find_condition,
     set_condition,
 )
+
+_WORKERS_AVAILABLE = "workers are connected, or are made as soon as there is something to do"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,9 +97,15 @@ def finished(reason: Reason, message: str, *, well: bool) -> Verdict:
     )
 
 
-def repeat(conditions: Sequence[Condition], type_: ConditionType) -> Say | None:
-    """Say again what a condition says, of this object or another."""
-    condition = find_condition(conditions, type_)
+def workers_of(pool: WorkerPool) -> Say | None:
+    """Say of an object's workers what its pool says of them.
+
+    While all is well the pool's workers come and go; thousands of objects are not rewritten for
+    that, so what is said then holds for either.
+    """
+    condition = find_condition(pool.status.conditions, ConditionType.WORKERS_READY)
     if condition is None:
         return None
-    return Say(reason=Reason(condition.reason), message=condition.message, status=condition.status)
+    if condition.status is ConditionStatus.TRUE:
+        return true(Reason.AVAILABLE, _WORKERS_AVAILABLE)
+    return false(Reason(condition.reason), condition.message)

@@ -24,10 +24,10 @@ from perdure_operator.controllers.verdicts import (
     false,
     finished,
     pending,
-    repeat,
     true,
+    workers_of,
 )
-from perdure_operator.model import ActivityPhase, ActivityStatus, ConditionType, Reason
+from perdure_operator.model import ActivityPhase, ActivityStatus, Reason
 from perdure_operator.model.workflow import RESULT_LIMIT_BYTES
 
 NO_BATCHES = "a batch (items) cannot be run yet: apply an Activity with input for each item"
@@ -160,7 +160,7 @@ def _workers(view: ActivityView) -> Say | None:
     if view.pool is None:
         missing = _no_pool(view)
         return false(missing.reason, missing.message)
-    return repeat(view.pool.status.conditions, ConditionType.WORKERS_READY)
+    return workers_of(view.pool)
 
 
 # --- facts -------------------------------------------------------------------------------------

@@ -25,7 +25,8 @@ def write_report(view: PoolView, template: WorkerTemplate | None, streak: Streak
     """Return the action that writes the status, or nothing when it is written already."""
     pool = view.pool
     after = _report(view, template, streak)
-    return write_status(WORKER_POOLS, pool.metadata, before=pool.status, after=after)
+    # A backlog of 0 is worth a column.
+    return write_status(WORKER_POOLS, pool.metadata, before=pool.status, after=after, sparse=False)
 
 
 def find_trouble(view: PoolView, template: WorkerTemplate | None, streak: Streak) -> Trouble | None:

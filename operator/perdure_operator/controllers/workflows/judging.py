@@ -13,11 +13,11 @@ from perdure_operator.controllers.verdicts import (
     false,
     finished,
     pending,
-    repeat,
     true,
+    workers_of,
 )
 from perdure_operator.controllers.workflows.observing import WorkflowView
-from perdure_operator.model import ConditionType, Reason, WorkflowPhase
+from perdure_operator.model import Reason, WorkflowPhase
 
 Judgement = tuple[WorkflowPhase, Verdict]
 
@@ -163,7 +163,7 @@ def _no_pool(view: WorkflowView) -> Say:
 def _workers(view: WorkflowView) -> Say | None:
     if view.pool is None:
         return _no_pool_for_workers(view)
-    return repeat(view.pool.status.conditions, ConditionType.WORKERS_READY)
+    return workers_of(view.pool)
 
 
 def _no_pool_for_workers(view: WorkflowView) -> Say:

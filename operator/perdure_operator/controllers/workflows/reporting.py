@@ -30,7 +30,6 @@ def report(view: WorkflowView) -> WorkflowStatus:
     }
     if isinstance(view.run, RunFacts):
         fields |= _of_run(view.run)
-        fields["ready_workers"] = 0 if view.run.is_closed else _ready_workers(view)
     if phase.is_final and "completion_time" not in fields:
         fields["completion_time"] = before.completion_time or view.now
     return before.model_copy(update=fields)
@@ -74,7 +73,3 @@ def _of_result(run: RunFacts) -> dict[str, Any]:
         "result_omitted": omitted,
         "failure": None if failure is None else to_failure(failure),
     }
-
-
-def _ready_workers(view: WorkflowView) -> int:
-    return 0 if view.pool is None else view.pool.status.ready_workers
