@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
 import sys
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
@@ -148,6 +150,8 @@ def _endless(
 
 async def _watch(options: Options, intake: Intake) -> None:
     """Watch the cluster until kopf is told to stop by a signal, which it handles itself."""
+    # Without it kopf asks for the user's name, and a pod's user may have none.
+    os.environ.setdefault("POD_ID", socket.gethostname())
     await kopf.operator(
         registry=build_registry(intake, in_cluster=is_in_cluster()),
         settings=build_settings(),
