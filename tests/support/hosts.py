@@ -35,11 +35,15 @@ class CountingStore(MemoryStore):
         super().__init__()
         self.commits = 0
         self.failing = False
+        self.unwritable = ""
+        """A run whose transitions make the store choke."""
 
     async def commit(self, transitions: Sequence[Transition]) -> list[Outcome]:
         """Commit, unless failing."""
         if self.failing:
             raise StoreUnavailableError("the disk is full")
+        if any(each.row.run_id == self.unwritable for each in transitions):
+            raise OverflowError("int too large")
         self.commits += 1
         return await super().commit(transitions)
 

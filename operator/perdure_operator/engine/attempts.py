@@ -25,10 +25,7 @@ from perdure.protocol.failures import (
     TimeoutKind,
 )
 from perdure.protocol.payloads import Millis, Payload, Payloads, RetryPolicy
-from perdure_operator.engine.transitions import OpenActivity
-
-NEVER: Millis = 2**62
-"""A wake-up that is not wanted."""
+from perdure_operator.engine.transitions import NEVER, OpenActivity
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +242,7 @@ def _retry(
 ) -> OpenActivity:
     if delay is None:
         delay = _delay(scheduled.retry_policy, activity, failure)
-    visible = now + delay
+    visible = min(NEVER, now + delay)
     return msgspec.structs.replace(
         activity,
         visible=visible,
@@ -260,7 +257,7 @@ def _retry(
 
 def _expires(scheduled: ev.ActivityScheduled, activity: OpenActivity) -> Millis | None:
     limit = scheduled.schedule_to_close_timeout
-    return activity.scheduled + limit if limit else None
+    return min(NEVER, activity.scheduled + limit) if limit else None
 
 
 def _wake_waiting(scheduled: ev.ActivityScheduled, since: Millis, visible: Millis) -> Millis:

@@ -28,7 +28,7 @@ from perdure.protocol.verbs import (
 from perdure_operator.engine import attempts
 from perdure_operator.engine.errors import RefusedError, RunClosedError
 from perdure_operator.engine.runs import Run
-from perdure_operator.engine.transitions import RUN_TIMEOUT_SEQ
+from perdure_operator.engine.transitions import NEVER, RUN_TIMEOUT_SEQ
 
 MAX_EVENTS = 50_000
 MAX_HISTORY_BYTES = 50 * 1024 * 1024
@@ -314,7 +314,7 @@ def _start_timer(run: Run, command: cmd.StartTimer, now: Millis, taken: set[int]
     return ev.TimerStarted(
         seq=command.seq,
         delay=command.delay,
-        fires=now + command.delay,
+        fires=min(NEVER, now + command.delay),
         summary=command.summary,
     )
 

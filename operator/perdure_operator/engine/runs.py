@@ -13,7 +13,7 @@ from perdure.protocol import events as ev
 from perdure.protocol.messages import RunRef
 from perdure.protocol.payloads import Millis
 from perdure.protocol.verbs import RunStatus
-from perdure_operator.engine.transitions import OpenActivity, RunRow
+from perdure_operator.engine.transitions import NEVER, OpenActivity, RunRow
 
 
 @dataclass(slots=True, kw_only=True)
@@ -85,7 +85,7 @@ class Run:
     def deadline(self) -> Millis | None:
         """When it times out, if ever."""
         limits = [t for t in (self.start.execution_timeout, self.start.run_timeout) if t]
-        return self.started_at + min(limits) if limits else None
+        return min(NEVER, self.started_at + min(limits)) if limits else None
 
     @property
     def current_step(self) -> str:

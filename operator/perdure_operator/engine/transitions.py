@@ -16,6 +16,8 @@ from perdure.protocol.failures import Failure
 from perdure.protocol.payloads import Millis, Payloads
 from perdure.protocol.verbs import RunStatus
 
+NEVER: Millis = 2**62
+"""An instant that does not come; whatever is asked for beyond it is cut down to it."""
 RUN_TIMEOUT_SEQ = 0
 """The ``seq`` of the timer row that ends a run which takes too long."""
 

@@ -15,7 +15,7 @@ from perdure.protocol import messages as msg
 from perdure.protocol.messages import AttemptRef
 from perdure.protocol.payloads import Millis
 from perdure_operator.engine import attempts, decisions
-from perdure_operator.engine.transitions import OpenActivity, Transition
+from perdure_operator.engine.transitions import NEVER, OpenActivity, Transition
 from perdure_operator.server.alarms import Alarm, Alarms
 from perdure_operator.server.dispatching import ActivityKey, Dispatcher
 from perdure_operator.server.keeping import HotRun, Keeper, LostError
@@ -136,12 +136,12 @@ class ActivityTasks:
         """See to it that the activity is looked at when its time comes."""
         if not activity.is_started and activity.visible <= self._now():
             self._wait_for_worker(hot, activity)
-        elif activity.wake < attempts.NEVER:
+        elif activity.wake < NEVER:
             self._alarms.set(activity.wake, Alarm.ACTIVITY, hot.run_id, activity.seq)
 
     def _wait_for_worker(self, hot: HotRun, activity: OpenActivity) -> None:
         waiting = attempts.look(hot.run.scheduled[activity.seq], activity, self._now())
-        if isinstance(waiting, OpenActivity) and waiting.wake < attempts.NEVER:
+        if isinstance(waiting, OpenActivity) and waiting.wake < NEVER:
             hot.run.activities[activity.seq] = waiting
             self._alarms.set(waiting.wake, Alarm.ACTIVITY, hot.run_id, activity.seq)
         key = (hot.run.ref.namespace, activity.task_queue)

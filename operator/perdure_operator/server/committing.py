@@ -8,17 +8,28 @@ others.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from time import perf_counter
 
 from perdure_operator.engine.transitions import Transition
 from perdure_operator.server.metrics import Metrics
 from perdure_operator.store.port import Outcome, Store, StoreError
 
+log = logging.getLogger(__name__)
+
 Done = Callable[[Outcome | StoreError], None]
 
 MAX_BATCH = 500
 """Transitions in one transaction: bounds how long a commit holds up the loop."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Submission:
+    transition: Transition
+    done: Done
+    is_void: Callable[[], bool]
 
 
 class Committer:
@@ -27,12 +38,21 @@ class Committer:
     def __init__(self, store: Store, metrics: Metrics) -> None:
         self._store = store
         self._metrics = metrics
-        self._waiting: list[tuple[Transition, Done]] = []
+        self._waiting: list[_Submission] = []
         self._writer: asyncio.Task[None] | None = None
 
-    def submit(self, transition: Transition, done: Done) -> None:
-        """Have ``transition`` written; ``done`` is called once its fate is known."""
-        self._waiting.append((transition, done))
+    def submit(
+        self, transition: Transition, done: Done, *, is_void: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Have ``transition`` written; ``done`` is called once its fate is known.
+
+        Args:
+            transition: What to write.
+            done: Told how it ended.
+            is_void: Asked just before: what was decided on something that was itself never
+                written must not be written either.
+        """
+        self._waiting.append(_Submission(transition, done, is_void))
         if self._writer is None:
             self._writer = asyncio.get_running_loop().create_task(self._write())
 
@@ -49,14 +69,33 @@ class Committer:
         finally:
             self._writer = None
 
-    async def _commit(self, batch: list[tuple[Transition, Done]]) -> None:
+    async def _commit(self, batch: list[_Submission]) -> None:
+        void = [each for each in batch if each.is_void()]
+        live = [each for each in batch if each not in void] if void else batch
         began = perf_counter()
-        outcomes: Sequence[Outcome | StoreError]
+        outcomes = await self._outcomes(live) if live else []
+        self._metrics.observe_commit(perf_counter() - began, len(live))
+        for each, outcome in zip(live, outcomes, strict=True):
+            _tell(each, outcome)
+        for each in void:
+            _tell(each, Outcome.CONFLICT)
+
+    async def _outcomes(self, batch: list[_Submission]) -> Sequence[Outcome | StoreError]:
         try:
-            outcomes = await self._store.commit([transition for transition, _ in batch])
+            return await self._store.commit([each.transition for each in batch])
         except StoreError as error:
             self._metrics.commit_failures.inc()
-            outcomes = [error] * len(batch)
-        self._metrics.observe_commit(perf_counter() - began, len(batch))
-        for (_, done), outcome in zip(batch, outcomes, strict=True):
-            done(outcome)
+            return [error] * len(batch)
+        except Exception as error:  # what one run wants to write cannot be written at all
+            if len(batch) == 1:
+                log.critical("run %s: %s", batch[0].transition.row.run_id, error, exc_info=True)
+                return [StoreError(f"it cannot be written: {error}")]
+            return [outcome for each in batch for outcome in await self._outcomes([each])]
+
+
+def _tell(submission: _Submission, outcome: Outcome | StoreError) -> None:
+    try:
+        submission.done(outcome)
+    except Exception:  # one run's trouble must not keep the others from their answers
+        run_id = submission.transition.row.run_id
+        log.critical("run %s: what follows failed", run_id, exc_info=True)

@@ -14,6 +14,7 @@ STATUS = {
     "NoWorker": 504,
     "Timeout": 504,
     "TaskFailing": 409,
+    "Damaged": 500,
 }
 """HTTP status by error code."""
 

@@ -212,8 +212,14 @@ class Host:
 
     async def _watch_leases(self) -> None:
         """Look now and then who is silent, for as long as anybody is connected."""
+        loop, pause = asyncio.get_running_loop(), self.settings.lease / 4000
         while self._sessions:
-            await asyncio.sleep(self.settings.lease / 4000)
+            began = loop.time()
+            await asyncio.sleep(pause)
+            if loop.time() - began > 2 * pause:
+                # It was the server that stood still: what workers said meanwhile is still unread.
+                for session in self._sessions.values():
+                    session.last_heard = self.now()
             silent_since = self.now() - self.settings.lease
             for session in list(self._sessions.values()):
                 if session.last_heard < silent_since:

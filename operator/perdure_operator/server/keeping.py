@@ -22,12 +22,13 @@ from perdure.protocol.events import Event, HistoryEvent
 from perdure.protocol.messages import RunRef
 from perdure.protocol.payloads import Millis
 from perdure_operator.engine import decisions, recording
+from perdure_operator.engine.errors import BrokenHistoryError
 from perdure_operator.engine.evolution import fold
 from perdure_operator.engine.runs import Run
-from perdure_operator.engine.transitions import OpenActivity, Transition
+from perdure_operator.engine.transitions import OpenActivity, RunRow, Transition
 from perdure_operator.server.committing import Committer
 from perdure_operator.server.metrics import Metrics
-from perdure_operator.store.port import Outcome, Store, StoreError
+from perdure_operator.store.port import Outcome, Store, StoreCorruptError, StoreError
 
 if TYPE_CHECKING:
     from perdure_operator.server.sessions import Session
@@ -86,7 +87,10 @@ class HotRun:
     @property
     def is_idle(self) -> bool:
         """Whether it can be dropped from memory without loss."""
-        return not (self.task or self.commits or self.queries or self.failures)
+        if self.task or self.commits or self.queries or self.failures:
+            return False
+        # Of a running attempt, memory knows heartbeats that are not worth a commit.
+        return not any(each.is_started for each in self.run.activities.values())
 
 
 class LostError(Exception):
@@ -119,6 +123,8 @@ class Keeper:
         self._hot: OrderedDict[str, HotRun] = OrderedDict()
         self._loading: dict[str, asyncio.Task[HotRun | None]] = {}
         self._recoveries: set[asyncio.Task[None]] = set()
+        self.damaged: dict[str, str] = {}
+        """Runs whose history cannot be read, and why."""
         self.listeners: list[Listener] = []
         """Told of each transition on disk, in this order."""
         self.recover: Callable[[HotRun], Awaitable[None]] | None = None
@@ -155,14 +161,28 @@ class Keeper:
         row = await self._store.get_run(run_id)
         if row is None:
             return None
-        ref = RunRef(row.namespace, row.workflow_id, row.run_id)
-        history = await self._store.read_history(run_id)
-        run = fold(Run(ref=ref, watched=row.watched, version=row.version), history)
-        for activity in await self._store.read_activities(run_id):
-            run.activities[activity.seq] = self._revived(activity)
-        hot = HotRun(run, durable=run.last_event, tail=history[-TAIL:])
+        try:
+            hot = await self._read(row)
+        except (BrokenHistoryError, StoreCorruptError) as error:
+            # Only this run is affected: it is left as it is, and the others go on.
+            log.critical("run %s is left alone, its history is damaged: %s", run_id, error)
+            self.damaged[run_id] = str(error)
+            return None
         self._keep(hot)
         return hot
+
+    async def _read(self, row: RunRow) -> HotRun:
+        ref = RunRef(row.namespace, row.workflow_id, row.run_id)
+        history = await self._store.read_history(row.run_id)
+        run = fold(Run(ref=ref, watched=row.watched, version=row.version), history)
+        if run.last_event != row.last_event or run.digest != row.digest:
+            raise BrokenHistoryError(
+                f"run {row.run_id}: the history ends with event {run.last_event} and digest "
+                f"{run.digest.hex()}, recorded are {row.last_event} and {row.digest.hex()}"
+            )
+        for activity in await self._store.read_activities(row.run_id):
+            run.activities[activity.seq] = self._revived(activity)
+        return HotRun(run, durable=run.last_event, tail=history[-TAIL:])
 
     def _revived(self, activity: OpenActivity) -> OpenActivity:
         """Give a running attempt the benefit of the doubt for the time the server was away."""
@@ -206,13 +226,21 @@ class Keeper:
         if reason and not isinstance(events[-1], ev.CLOSING_EVENTS):
             log.error("terminating run %s: %s", hot.run_id, reason)
             events, attempts_changed = [ev.WorkflowTerminated(reason=reason)], ()
-        transition = recording.record(
-            hot.run,
-            events,
-            self._now(),
-            attempts_changed=attempts_changed,
-            assign=lambda scheduled, activity: self.assign(hot, scheduled, activity),
-        )
+        try:
+            transition = recording.record(
+                hot.run,
+                events,
+                self._now(),
+                attempts_changed=attempts_changed,
+                assign=lambda scheduled, activity: self.assign(hot, scheduled, activity),
+            )
+        except BrokenHistoryError as broken:
+            # Our own mistake; what was decided is dropped, and the run is read anew.
+            log.critical("run %s: %s", hot.run_id, broken, exc_info=broken)
+            error = LostError(Outcome.CONFLICT)
+            self._lose(hot, error)
+            lost(error)
+            return
         hot.commits += 1
 
         def finish(outcome: Outcome | StoreError) -> None:
@@ -227,7 +255,7 @@ class Keeper:
                 self._lose(hot, error)
                 lost(error)
 
-        self._committer.submit(transition, finish)
+        self._committer.submit(transition, finish, is_void=lambda: hot.broken)
 
     async def change(
         self,

@@ -290,7 +290,14 @@ class Verbs:
     async def _hot(self, request: vb.TargetRequest) -> HotRun:
         row = await self._row(request)
         hot = await self._host.keeper.get(row.run_id)
-        assert hot is not None, "a run that was there does not vanish"
+        if hot is None:
+            raise VerbError(
+                "Damaged",
+                f"the history of {row.workflow_id!r} (run {row.run_id}) is damaged, and nothing is "
+                f"recorded for it any more: {self._host.keeper.damaged.get(row.run_id)}. Restore "
+                "the database from a backup.",
+                run_id=row.run_id,
+            )
         return hot
 
 

@@ -19,7 +19,7 @@ from perdure.protocol.failures import (
 from perdure.protocol.payloads import Payload, RetryPolicy
 from perdure_operator.engine import attempts
 from perdure_operator.engine.attempts import Closed
-from perdure_operator.engine.transitions import OpenActivity
+from perdure_operator.engine.transitions import NEVER, OpenActivity
 
 T = 1_000_000
 ERROR = Failure(message="no", info=ApplicationInfo(type="Declined"))
@@ -184,7 +184,7 @@ def test_an_activity_that_waits_for_a_worker_wakes_nobody() -> None:
     scheduled = activity()
     waiting = attempts.look(scheduled, attempts.schedule(scheduled, T), T)
     assert isinstance(waiting, OpenActivity)
-    assert waiting.wake == attempts.NEVER
+    assert waiting.wake == NEVER
 
 
 def test_a_lost_worker_is_replaced_at_once() -> None:

@@ -330,7 +330,8 @@ class ErrorResponse(_Verb, frozen=True, kw_only=True, omit_defaults=True):
 
     code: str
     """``NotFound``, ``AlreadyStarted``, ``AlreadyClosed``, ``Invalid``, ``TooLarge``,
-    ``Unavailable`` (nothing was recorded, try again), ``NoWorker``, ``Unauthorized``."""
+    ``Unavailable`` (nothing was recorded, try again), ``NoWorker``, ``Timeout``,
+    ``TaskFailing``, ``Damaged``."""
     message: str
     """What happened, where, and what to do."""
     run_id: str = ""

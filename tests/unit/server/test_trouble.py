@@ -1,0 +1,121 @@
+"""One run's trouble stays that run's, and is said where people look."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from perdure.protocol import commands as cmd
+from perdure.protocol import events as ev
+from perdure.protocol import messages as msg
+from perdure.protocol.events import HistoryEvent
+from perdure.protocol.verbs import DescribeRequest, SignalRequest
+from perdure_operator.server import keeping
+from perdure_operator.server.errors import VerbError
+from support.hosts import World
+
+pytestmark = pytest.mark.looptime
+TARGET = {"namespace": "default", "workflow_id": "order-42"}
+
+
+async def damage(world: World, run_id: str) -> None:
+    """Replace what happened to a run with something else, behind the server's back."""
+    first = (await world.store.read_history(run_id))[0]
+    started = ev.WorkflowStarted(workflow_type="Other", task_queue="q", run_id=run_id)
+    other = HistoryEvent(1, first.time, started)
+    world.store._runs[run_id].events[0] = other
+
+
+async def test_a_damaged_run_is_left_alone_and_the_others_go_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with World() as world:
+        bad, good = await world.start(), await world.start("good")
+        await damage(world, bad)
+        await world.restart()
+        with caplog.at_level(logging.CRITICAL):
+            worker = await world.worker()
+        task = await worker.take(msg.WorkflowTask)
+        assert task.run.run_id == good
+        assert not await worker.has(msg.WorkflowTask)
+        assert "history is damaged" in caplog.text
+        with pytest.raises(VerbError, match="Restore the database") as caught:
+            await world.verbs.signal(SignalRequest(**TARGET, name="s"))
+        assert caught.value.code == "Damaged"
+        await worker.progress(task, cmd.CompleteWorkflow())
+        assert (await world.names(good))[-1] == "WorkflowCompleted"
+
+
+async def test_a_failing_listener_keeps_nobody_else_from_an_answer(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with World() as world:
+        world.host.keeper.listeners.append(lambda hot, _: 1 // (hot.run.ref.workflow_id == "good"))
+        with caplog.at_level(logging.CRITICAL):
+            await asyncio.gather(world.start(), world.start("good"))
+        assert "ZeroDivisionError" in caplog.text
+
+
+async def test_a_server_that_stood_still_takes_nobodys_lease(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with World(lease=8_000) as world:
+        worker = await world.worker()
+        await world.start()
+        task = await worker.take(msg.WorkflowTask)
+        loop = asyncio.get_running_loop()
+        start, stalled = loop.time(), loop.time
+        await asyncio.sleep(1)
+        monkeypatch.setattr(loop, "time", lambda: stalled() + 60)
+        await asyncio.sleep(1.5)
+        monkeypatch.undo()
+        assert loop.time() - start < 8
+        await worker.progress(task, cmd.CompleteWorkflow())
+        assert not await worker.has(msg.TaskRefused)
+
+
+async def test_idle_runs_are_dropped_from_memory_and_read_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(keeping, "CAPACITY", 20)
+    async with World() as world:
+        worker = await world.worker()
+        runs = [await world.start(f"order-{n}") for n in range(60)]
+        for _ in runs:
+            task = await worker.take(msg.WorkflowTask)
+            await worker.progress(task, cmd.StartTimer(seq=1, delay=10**6))
+        for n in range(60):
+            await world.start(f"later-{n}", task_queue="elsewhere")
+        assert sum(world.host.keeper.peek(run_id) is not None for run_id in runs) <= 25
+        request = DescribeRequest(namespace="default", workflow_id="order-0")
+        assert (await world.verbs.describe(request)).events == 3
+        await world.verbs.signal(
+            SignalRequest(namespace="default", workflow_id="order-0", name="s")
+        )
+        task = await worker.take(msg.WorkflowTask)
+        assert task.complete
+        assert task.run.run_id == runs[0]
+
+
+async def test_what_cannot_be_written_fails_alone() -> None:
+    async with World() as world:
+        worker = await world.worker()
+        bad, good = await world.start(), await world.start("good")
+        tasks = [await worker.take(msg.WorkflowTask) for _ in range(2)]
+        world.store.unwritable = bad
+        await asyncio.gather(*(worker.progress(task, cmd.CompleteWorkflow()) for task in tasks))
+        assert (await world.names(good))[-1] == "WorkflowCompleted"
+        assert await world.names(bad) == ["WorkflowStarted"]
+
+
+async def test_waiting_for_ever_is_no_trouble() -> None:
+    async with World() as world:
+        worker = await world.worker()
+        run_id = await world.start(run_timeout=2**63)
+        task = await worker.take(msg.WorkflowTask)
+        await worker.progress(task, cmd.StartTimer(seq=1, delay=2**63 - 1))
+        assert (await world.names(run_id))[-1] == "TimerStarted"
+        assert all(t.timer.fires < 2**63 for t in await world.store.due_timers(
+            after=0, before=2**63 - 1, limit=10))  # fmt: skip
