@@ -37,6 +37,8 @@ class CountingStore(MemoryStore):
         self.failing = False
         self.unwritable = ""
         """A run whose transitions make the store choke."""
+        self.taken = ""
+        """A run whose next transition comes too late: somebody else has written one."""
 
     async def commit(self, transitions: Sequence[Transition]) -> list[Outcome]:
         """Commit, unless failing."""
@@ -45,6 +47,9 @@ class CountingStore(MemoryStore):
         if any(each.row.run_id == self.unwritable for each in transitions):
             raise OverflowError("int too large")
         self.commits += 1
+        if transitions[0].row.run_id == self.taken:
+            self.taken = ""
+            return [Outcome.CONFLICT, *await super().commit(transitions[1:])]
         return await super().commit(transitions)
 
 

@@ -160,7 +160,7 @@ class WorkflowTasks:
         """A worker says what a task has come to."""
         hot = session.held_tasks.get(report.task)
         held = hot.task if hot is not None else None
-        if hot is None or held is None or held.id != report.task:
+        if hot is None or held is None:
             self._metrics.refusals.labels("late_task").inc()
             session.send(msg.TaskRefused(task=report.task, reason="the task is no longer yours"))
             return
@@ -199,7 +199,7 @@ class WorkflowTasks:
     async def on_failed(self, session: Session, report: msg.TaskFailed) -> None:
         """A worker could not run the code."""
         hot = session.held_tasks.get(report.task)
-        if hot is not None and hot.task is not None and hot.task.id == report.task:
+        if hot is not None:
             self._failed(hot, report.cause, report.failure)
 
     def _failed(self, hot: HotRun, cause: str, failure: Failure) -> None:

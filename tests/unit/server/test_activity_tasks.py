@@ -118,6 +118,17 @@ async def test_a_worker_that_lost_its_lease_can_record_nothing() -> None:
         assert "ActivityCompleted" not in await world.names(run_id)
 
 
+async def test_nobody_reports_for_another_worker() -> None:
+    async with World() as world:
+        worker = await world.worker("w1")
+        run_id = await waits_for_activity(world, worker)
+        attempt = await worker.take(msg.ActivityTask)
+        other = await world.worker("w2")
+        await other.say(msg.ActivityReport(attempt=attempt.attempt, result=RESULT))
+        assert not (await other.take(msg.ReportAccepted)).accepted
+        assert "ActivityCompleted" not in await world.names(run_id)
+
+
 async def test_a_worker_that_comes_back_in_time_goes_on() -> None:
     async with World(grace=2_000) as world:
         worker = await world.worker("w1")

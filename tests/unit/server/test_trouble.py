@@ -12,7 +12,7 @@ from perdure.protocol import events as ev
 from perdure.protocol import messages as msg
 from perdure.protocol.events import HistoryEvent
 from perdure.protocol.verbs import DescribeRequest, SignalRequest
-from perdure_operator.server import keeping
+from perdure_operator.server import committing, keeping
 from perdure_operator.server.errors import VerbError
 from support.hosts import World
 
@@ -119,3 +119,21 @@ async def test_waiting_for_ever_is_no_trouble() -> None:
         assert (await world.names(run_id))[-1] == "TimerStarted"
         assert all(t.timer.fires < 2**63 for t in await world.store.due_timers(
             after=0, before=2**63 - 1, limit=10))  # fmt: skip
+
+
+async def test_what_was_decided_on_something_unwritten_is_not_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(committing, "MAX_BATCH", 1)
+    async with World() as world:
+        run_id = await world.start()
+        world.store.taken = run_id
+        signals = [SignalRequest(**TARGET, name=name) for name in ("one", "two")]
+        results = await asyncio.gather(
+            *(world.verbs.signal(each) for each in signals), return_exceptions=True
+        )
+        assert [type(each) for each in results] == [VerbError, VerbError]
+        assert await world.names(run_id) == ["WorkflowStarted"]
+        await asyncio.sleep(2)
+        await world.verbs.signal(signals[0])
+        assert await world.names(run_id) == ["WorkflowStarted", "SignalReceived"]
