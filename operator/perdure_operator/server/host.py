@@ -192,6 +192,7 @@ class Host:
                 self.queries.on_answer(message)
             case msg.RunEvicted():
                 self.workflow_tasks.on_evicted(session, message.run_id)
+                self.queries.on_evicted(session, message.run_id)
             case msg.Drain():
                 session.is_draining = True
             case Hello():

@@ -145,6 +145,14 @@ class Queries:
         if question is not None and not question.answer.done():
             question.answer.set_result(answer)
 
+    def on_evicted(self, session: Session, run_id: str) -> None:
+        """A worker dropped a run that it was perhaps just asked about: ask again, with history."""
+        hot = self._keeper.peek(run_id)
+        for question in list(self._questions.values()):
+            if hot is not None and question.session is session and question.run_id == run_id:
+                question.session = None
+                self._place_again(hot, question)
+
     def on_session_lost(self, session: Session) -> None:
         """A worker is gone: ask another."""
         for question in list(self._questions.values()):

@@ -225,10 +225,18 @@ class WorkflowTasks:
         self.on_rest(hot)
 
     def on_evicted(self, session: Session, run_id: str) -> None:
-        """A worker dropped a run from its cache."""
+        """A worker dropped a run from its cache; if it holds the run's task it gives it back.
+
+        A task with new events only may be on its way to it just now: it cannot do anything with
+        that one, so the task begins anew, with the whole history.
+        """
         hot = self._keeper.peek(run_id)
-        if hot is not None and hot.sticky is session and hot.task is None:
-            hot.sticky = None
+        if hot is None or hot.sticky is not session:
+            return
+        hot.sticky = None
+        if hot.task is not None:
+            self._release(hot)
+            self.advance(hot)
 
     # --- losing ----------------------------------------------------------------------------
 

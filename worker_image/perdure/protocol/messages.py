@@ -137,7 +137,11 @@ class QueryAnswer(_Message, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class RunEvicted(_Message, frozen=True, kw_only=True, omit_defaults=True):
-    """The worker dropped this run from its cache: send its whole history next time."""
+    """The worker dropped this run from its cache: send its whole history next time.
+
+    If it holds the run's task, that is given back; a query of the run that it has not answered
+    is asked again.
+    """
 
     run_id: str
 
