@@ -154,11 +154,38 @@ async def test_events_that_leave_a_gap_drop_the_run(wire, history, converter):
     assert worker.say(TaskEvents(task=1, events=late)) == [RunEvicted(run_id=RUN.run_id)]
 
 
-async def test_a_task_for_a_run_that_was_dropped_is_given_back(wire, history):
+async def test_a_task_for_a_run_that_is_not_here_is_given_back(wire, history):
     worker = wire(workflows=[Waits])
     history.add(started("Waits"))
     incremental = WorkflowTask(task=1, run=RUN, started=1, events=tuple(history.events))
     assert worker.say(incremental) == [RunEvicted(run_id=RUN.run_id)]
+
+
+async def test_a_task_that_crosses_the_drop_of_its_run_comes_again_unasked(wire, history):
+    worker = wire(workflows=[Waits], max_cached_workflows=0)
+    history.add(started("Waits"))
+    _, evicted = worker.say(first_task(history))
+    assert evicted == RunEvicted(run_id=RUN.run_id)
+    assert worker.say(WorkflowTask(task=2, run=RUN, started=1, events=())) == []
+    assert len(worker.say(first_task(history, task=3))) == 2
+
+
+async def test_a_new_connection_knows_nothing_of_earlier_drops(wire, history):
+    worker = wire(workflows=[Waits], max_cached_workflows=0)
+    history.add(started("Waits"))
+    worker.say(first_task(history))
+    worker.disconnect()
+    worker.connect()
+    answers = worker.say(WorkflowTask(task=2, run=RUN, started=1, events=()))
+    assert answers == [RunEvicted(run_id=RUN.run_id)]
+
+
+async def test_only_so_many_drops_are_remembered(wire, monkeypatch):
+    monkeypatch.setattr("perdure.worker._runs._REMEMBERED", 1)
+    worker = wire(workflows=[Waits])
+    for run_id in ("a", "b"):
+        worker.runs.evict(run_id)
+    assert list(worker.runs._told) == ["b"]
 
 
 async def test_an_unknown_type_is_answered_with_the_known_ones(wire, history):

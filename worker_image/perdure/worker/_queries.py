@@ -28,8 +28,7 @@ class Queries:
         run_id = message.run.run_id
         run = self._runs.get(run_id)
         if run is None and not message.complete:
-            # It crossed our word that the run was dropped.
-            self._runs.evict(run_id)
+            self._runs.miss(run_id)
             return
         try:
             result, failure = self._answer(self._prepare(run, message), message)

@@ -27,6 +27,9 @@ from perdure.worker._watchdog import DeadlockError, Watchdog
 logger = logging.getLogger("perdure.worker")
 
 
+_REMEMBERED = 10_000
+
+
 class UnknownWorkflowTypeError(PerdureError):
     """The worker has no code for a workflow type."""
 
@@ -133,6 +136,8 @@ class RunCache:
         self._watchdog = watchdog
         self._runs: OrderedDict[str, CachedRun] = OrderedDict()
         self._by_task: dict[int, CachedRun] = {}
+        self._told: OrderedDict[str, None] = OrderedDict()
+        """Runs whose drop the server has been told of, or soon reads of."""
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -158,6 +163,7 @@ class RunCache:
             UnknownWorkflowTypeError: nothing is registered for it.
         """
         self.forget(ref.run_id)
+        self._told.pop(ref.run_id, None)
         first = events[0].event if events else None
         type_ = first.workflow_type if isinstance(first, WorkflowStarted) else ""
         run = CachedRun(ref=ref, workflow_type=type_, instance=self._make_instance(ref, events))
@@ -189,6 +195,24 @@ class RunCache:
         """Drop a run and tell the server; of a held run this gives the task back."""
         self.forget(run_id, worker_shutdown=worker_shutdown)
         self._outbox.put(RunEvicted(run_id=run_id))
+        self._told[run_id] = None
+        if len(self._told) > _REMEMBERED:
+            self._told.popitem(last=False)
+
+    def miss(self, run_id: str) -> None:
+        """Something came for a run as if it were here.
+
+        If it crossed our word that the run was dropped, the server sends it again when it reads
+        that word. If not, it must be told.
+        """
+        if run_id not in self._told:
+            self.evict(run_id)
+
+    def clear(self) -> None:
+        """Drop every run: the server knows of none of them any more."""
+        for run_id in list(self._runs):
+            self.forget(run_id)
+        self._told.clear()
 
     def shrink(self) -> None:
         """Drop idle runs, the longest unused first, until no more are too many."""

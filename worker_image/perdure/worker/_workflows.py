@@ -88,8 +88,7 @@ class Workflows:
         else:
             found = self._runs.get(run_id)
             if found is None:
-                # It crossed our word that the run was dropped.
-                self._runs.evict(run_id)
+                self._runs.miss(run_id)
                 return
             run = found
         self._runs.assign(run, HeldTask(id=message.task))
@@ -148,8 +147,7 @@ class Workflows:
 
     def drop_all(self) -> None:
         """The connection is gone, and with it what the server knows of this cache."""
-        for run in self._runs:
-            self._runs.forget(run.ref.run_id)
+        self._runs.clear()
         self._changed.set()
 
     # --- one run -----------------------------------------------------------------------------
