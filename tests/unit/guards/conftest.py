@@ -39,13 +39,6 @@ def run_as_workflow(code: Callable[[], Any], seed: int = 7) -> Any:
         loop.close()
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _no_loop_by_default() -> None:
-    # looptime asks for the thread's loop in every test; without this asyncio makes one for the
-    # answer, which nobody closes, and a later garbage collection warns of it.
-    asyncio.set_event_loop(None)
-
-
 @pytest.fixture(autouse=True)
 def _installed() -> Iterator[None]:
     guards.install()

@@ -7,6 +7,7 @@ message on standard error and an exit code, no traceback.
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 
@@ -18,6 +19,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     from perdure.cli.app import build_app
     from perdure.cli.errors import EXIT_INTERRUPTED, CommandError
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal may not know our arrows
     app = build_app()
     try:
         app(args=None if argv is None else list(argv))

@@ -54,7 +54,8 @@ def to_data(value: Any, field: str = "") -> Any:
             name = event_name(event)
             return {"id": number, "time": instant(time), "type": name, **to_data(event)}
         case msgspec.Struct():
-            return {name: to_data(getattr(value, name), name) for name in value.__struct_fields__}
+            names = value.__struct_fields__
+            return {_camel(name): to_data(getattr(value, name), name) for name in names}
         case Mapping():
             return {str(key): to_data(item) for key, item in value.items()}
         case list() | tuple():
@@ -65,6 +66,12 @@ def to_data(value: Any, field: str = "") -> Any:
             return instant(value)
         case _:
             return value
+
+
+def _camel(name: str) -> str:
+    """Return a field's name as manifests write it."""
+    first, *others = name.split("_")
+    return first + "".join(map(str.capitalize, others))
 
 
 def instant(time: Millis) -> str:
@@ -123,5 +130,9 @@ def _yaml_item(item: Any) -> Iterator[str]:
 
 
 def _scalar(value: Any) -> str:
-    is_plain = isinstance(value, str) and _PLAIN.fullmatch(value) is not None
-    return value if is_plain and value.lower() not in _WORDS_WITH_A_MEANING else json_text(value)
+    if isinstance(value, str) and _PLAIN.fullmatch(value):
+        return value if value.lower() not in _WORDS_WITH_A_MEANING else f'"{value}"'
+    # YAML takes fewer characters as they are than JSON does.
+    return "".join(
+        each if each.isprintable() else f"\\U{ord(each):08X}" for each in json_text(value)
+    )
