@@ -27,7 +27,8 @@ def main() -> None:
         assert_replays(run)
         path.parent.mkdir(parents=True, exist_ok=True)
         events = msgspec.json.decode(msgspec.json.encode(run.events))
-        path.write_text(json.dumps(events, indent=1) + "\n")
+        text = json.dumps(events, indent=1).replace(f"{HERE.parents[1]}/", "")
+        path.write_text(text + "\n")
         print(f"{path}: {len(run.events)} events")
 
 
