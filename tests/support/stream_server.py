@@ -172,9 +172,13 @@ class StreamServer:
     Args:
         lease: What workers are told.
         first: What is answered to Hello instead of a Welcome.
+        status: Answer with this HTTP status instead of a WebSocket.
     """
 
-    def __init__(self, *, lease: int = LEASE, first: FromServer | None = None) -> None:
+    def __init__(
+        self, *, lease: int = LEASE, first: FromServer | None = None, status: int = 0
+    ) -> None:
+        self._status = status
         self.first = first or Welcome(lease=lease)
         self.address = ""
         self._peers: asyncio.Queue[Peer] = asyncio.Queue()
@@ -198,12 +202,18 @@ class StreamServer:
         self._port = self._runner.addresses[0][1]
         self.address = f"127.0.0.1:{self._port}"
 
+    async def silence(self) -> None:
+        """Take no connections for a while."""
+        await self._site.stop()
+
     async def accept(self) -> Peer:
         """Return the next worker that says Hello."""
         async with asyncio.timeout(PATIENCE):
             return await self._peers.get()
 
-    async def _serve(self, request: web.Request) -> web.WebSocketResponse:
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        if self._status:
+            return web.Response(status=self._status)
         socket = web.WebSocketResponse(compress=False, max_msg_size=2**26)
         await socket.prepare(request)
         hello, *others = decode_from_worker((await socket.receive()).data)

@@ -150,6 +150,7 @@ async def test_pings_are_sent_at_a_fifth_of_the_lease(connect, recorder):
 
 
 async def test_a_broken_connection_is_made_anew_as_the_same_worker(connect, recorder, caplog):
+    caplog.set_level(logging.INFO)
     async with StreamServer() as server:
         connect(server.address, jitter=lambda: 0.0)
         peer = await server.accept()
@@ -158,7 +159,7 @@ async def test_a_broken_connection_is_made_anew_as_the_same_worker(connect, reco
         await recorder.until("disconnected")
         again = await server.accept()
         assert again.hello.worker_id == peer.hello.worker_id
-    assert "Trying again until it is there" in caplog.text
+    assert "The connection to the server is over" in caplog.text
 
 
 async def test_a_server_that_says_nothing_for_a_lease_is_left(connect, recorder, caplog):
@@ -197,6 +198,35 @@ async def test_an_address_without_a_server_is_said_once(connect, recorder, caplo
     assert f"No connection to the server at http://{address}" in caplog.text
     assert "is the address right" in caplog.text
     assert not stream.is_connected
+
+
+async def test_the_end_of_an_outage_is_said(connect, recorder, caplog):
+    async with StreamServer() as server:
+        await server.silence()
+        stream = connect(server.address, jitter=lambda: 0.0)
+        while stream._failures < 2:
+            await asyncio.sleep(0.001)
+        await server.listen()
+        await recorder.until("connected")
+    assert [record.message.split(" at ")[0] for record in caplog.records] == [
+        "No connection to the server",
+        "Connected to the server",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "remedy"),
+    [
+        pytest.param(401, "Give the client a token", id="unauthorized"),
+        pytest.param(404, "is the address that of a Perdure server?", id="something-else"),
+    ],
+)
+async def test_what_an_answer_means_is_said(connect, caplog, status, remedy):
+    async with StreamServer(status=status) as server:
+        stream = connect(server.address, jitter=lambda: 0.0)
+        while not stream._failures:
+            await asyncio.sleep(0.001)
+    assert remedy in caplog.text
 
 
 async def test_delays_grow_to_two_seconds(connect):

@@ -24,39 +24,57 @@ if TYPE_CHECKING:
     from perdure.converter import PayloadConverter
 
 
-class Flag:
-    """Something that happens at most once, and that coroutines and threads can wait for."""
+_making = threading.Lock()
 
-    __slots__ = ("_event", "_waiting")
+
+class Flag:
+    """Something that happens at most once, and that coroutines and threads can wait for.
+
+    There is one for each attempt and most are never waited for, so what a thread waits on is
+    made when the first one does.
+    """
+
+    __slots__ = ("_event", "_happened", "_waiting")
 
     def __init__(self) -> None:
-        self._event = threading.Event()
+        self._happened = False
+        self._event: threading.Event | None = None
         self._waiting: list[asyncio.Future[None]] = []
 
     def is_set(self) -> bool:
         """Whether it has happened."""
-        return self._event.is_set()
+        return self._happened
 
     def set(self) -> None:
         """Let it happen; from any thread."""
-        self._event.set()
+        with _making:
+            self._happened = True
+            event = self._event
+        if event is not None:
+            event.set()
         while self._waiting:
             future = self._waiting.pop()
             future.get_loop().call_soon_threadsafe(_wake, future)
 
     async def wait(self) -> None:
         """Wait for it in a coroutine."""
-        if self.is_set():
+        if self._happened:
             return
         future = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
-        if self.is_set():  # between the look and the append, on another thread
+        if self._happened:  # between the look and the append, on another thread
             return
         await future
 
     def wait_sync(self, timeout: float | None = None) -> bool:
         """Wait for it in a thread; return whether it has happened."""
-        return self._event.wait(timeout)
+        with _making:
+            if self._happened:
+                return True
+            if self._event is None:
+                self._event = threading.Event()
+            event = self._event
+        return event.wait(timeout)
 
 
 def _wake(future: asyncio.Future[None]) -> None:

@@ -127,25 +127,28 @@ class Step:
             await asyncio.sleep(delay / 1000)
 
     async def _once(self) -> Outcome:
+        call = self._make_call()
+        if call is None:
+            return self._unknown()
         limit = self._invocation.timeout
-        timeout = asyncio.timeout(None if limit is None else limit / 1000)
-        converter = self._settings.converter
+        timeout = None if limit is None else asyncio.timeout(limit / 1000)
         try:
-            call = self._make_call()
-            if call is None:
-                return self._unknown()
-            async with timeout:
+            if timeout is None:
                 result = await call.run()
+            else:
+                async with timeout:
+                    result = await call.run()
         except GeneratorExit:  # the loop is being torn down; nobody can be told
             raise
         except BaseException as error:
             if self._cancelled:
                 raise asyncio.CancelledError from error
-            if timeout.expired() and isinstance(error, TimeoutError):
+            if timeout is not None and timeout.expired() and isinstance(error, TimeoutError):
                 kind = TimeoutInfo(timeout=TimeoutKind.START_TO_CLOSE)
                 return Outcome(failure=Failure(message=f"timed out after {limit} ms", info=kind))
-            return raised(error, converter)
-        return returned(result, converter, f"the result of step {self._invocation.name}")
+            return raised(error, self._settings.converter)
+        what = f"the result of step {self._invocation.name}"
+        return returned(result, self._settings.converter, what)
 
     def _make_call(self) -> Call | None:
         invocation, settings = self._invocation, self._settings

@@ -15,6 +15,7 @@ import logging
 import random
 import ssl
 from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
 from typing import Protocol
 
 import aiohttp
@@ -45,7 +46,20 @@ class WorkerRefusedError(PerdureError):
 
 
 class StreamBrokenError(Exception):
+    """What is at the other end does not speak as a server does."""
+
+
+class ConnectionEndedError(Exception):
     """The connection is over."""
+
+
+_TRANSIENT = (
+    aiohttp.ClientError,
+    OSError,
+    TimeoutError,
+    StreamBrokenError,
+    ConnectionEndedError,
+)
 
 
 class Address(Protocol):
@@ -167,7 +181,7 @@ class Stream:
         self._beat = beat
         self._heard = 0.0
         self._failures = 0
-        self._told = ""
+        self._told = False
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._closing = False
 
@@ -186,7 +200,7 @@ class Stream:
             while not self._closing:
                 try:
                     await self._connect(session)
-                except (aiohttp.ClientError, OSError, TimeoutError, StreamBrokenError) as error:
+                except _TRANSIENT as error:
                     self._tell(error)
                     await asyncio.sleep(self._delay())
 
@@ -218,7 +232,7 @@ class Stream:
                 self._outbox.close()
                 self._handler.disconnected()
         if not self._closing:
-            raise StreamBrokenError(f"the server closed the connection ({socket.close_code})")
+            raise ConnectionEndedError(f"closed by the server, code {socket.close_code}")
 
     async def _greet(self, socket: aiohttp.ClientWebSocketResponse) -> Sequence[FromServer]:
         await socket.send_bytes(encode_frame([self._handler.hello()]))
@@ -240,7 +254,9 @@ class Stream:
     ) -> None:
         welcome = first[0]
         assert isinstance(welcome, Welcome)
-        self._failures, self._told = 0, ""
+        if self._told:
+            logger.warning("Connected to the server at %s", self._address.base_url)
+        self._failures, self._told = 0, False
         self._outbox.open()
         self._socket = socket
         self._handler.connected(welcome)
@@ -276,7 +292,7 @@ class Stream:
                     self._outbox.on_wake(woken.set)
                 await self._flush(socket)
             elif frame.type is aiohttp.WSMsgType.ERROR:
-                raise StreamBrokenError(f"the connection broke: {frame.data!r}")
+                raise ConnectionEndedError(f"{frame.data!r}")
             elif frame.type is not aiohttp.WSMsgType.TEXT:
                 return
 
@@ -336,18 +352,29 @@ class Stream:
 
     def _tell(self, error: BaseException) -> None:
         """Log a failure once, not each time that it is met again."""
-        told = f"{type(error).__name__}: {error}"
-        if told == self._told or self._closing:
+        if self._closing or self._told:
             return
-        self._told = told
+        if isinstance(error, ConnectionEndedError):
+            logger.info("The connection to the server is over (%s): connecting anew", error)
+            return
+        self._told = True
         logger.warning(
-            "No connection to the server at %s (%s). Is it running, and is the address right? "
-            "Trying again until it is there",
+            "No connection to the server at %s (%s). %s Trying again until it is there",
             self._address.base_url,
-            told,
+            str(error) or type(error).__name__,
+            _remedy(error),
         )
 
     def _delay(self) -> float:
         self._failures += 1
         longest = min(_LAST_DELAY, _FIRST_DELAY * 2.0 ** min(self._failures - 1, 10))
         return longest * (0.5 + self._jitter() / 2)
+
+
+def _remedy(error: BaseException) -> str:
+    status = getattr(error, "status", 0)
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return "Give the client a token (api_key) that may run workers in this namespace."
+    if status:
+        return f"It answers with HTTP {status}: is the address that of a Perdure server?"
+    return "Is it running, and is the address right?"
