@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -308,6 +309,22 @@ def test_an_activity_cancelled_before_it_was_sent_leaves_no_command_unless_aband
     assert run.result == "CancelledError"
     assert run.commands() == [*commands, "WorkflowCompleted"]
     assert_replays(run)
+
+
+def test_a_cancelled_activity_that_nobody_awaits_is_no_lost_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def call() -> None:
+        handle = workflow.start_activity(greet, "x", start_to_close_timeout=LIMIT)
+        await asyncio.sleep(1)
+        handle.cancel()
+        del handle
+        await asyncio.sleep(1)
+
+    RunDriver(one(call)).play()
+    gc.collect()
+
+    assert caplog.text == ""
 
 
 def test_the_number_of_a_cancelled_activity_stays_used() -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,6 +12,8 @@ from perdure import workflow
 from perdure.exceptions import ActivityError, ApplicationError
 from perdure.replay import WorkflowTaskError
 from support.histories import RunDriver, assert_replays, replay
+
+LIMIT = workflow.ActivityConfig(start_to_close_timeout=timedelta(seconds=1))
 
 
 def echo(value: Any) -> Any:
@@ -202,8 +206,36 @@ def test_tasks_are_named_the_same_each_time() -> None:
     run = RunDriver(one(call)).play()
     replay(run)
 
-    assert names == [*names[:2], *names[:2]]
-    assert names[0].startswith("Task-")
+    assert names == ["Task-2", "Task-3"] * 2
+
+
+def test_sets_have_the_same_order_on_two_workers() -> None:
+    orders: list[list[str]] = []
+
+    async def call() -> None:
+        tasks = {asyncio.create_task(asyncio.sleep(1), name=f"t{n}") for n in range(30)}
+        handles = {workflow.start_activity("x", n, **LIMIT) for n in range(30)}
+        orders.append([*(each.get_name() for each in tasks), *(str(each.seq) for each in handles)])
+        await asyncio.sleep(1)
+
+    both = [RunDriver(one(call)), RunDriver(one(call))]
+    for run in both:
+        run.activate()
+
+    assert orders[0] == orders[1]
+
+
+def test_a_cancelled_call_is_not_made(caplog: pytest.LogCaptureFixture) -> None:
+    called = []
+
+    async def call() -> None:
+        asyncio.get_running_loop().call_soon(called.append, 1).cancel()
+        await asyncio.sleep(0)
+
+    RunDriver(one(call)).play()
+
+    assert called == []
+    assert caplog.text == ""
 
 
 def test_a_dropped_generator_runs_its_finally_on_the_workflows_loop() -> None:
@@ -276,6 +308,16 @@ def test_wait_may_end_with_the_first_exception() -> None:
     assert_replays(run)
 
 
+def test_waiting_again_and_again_for_the_same_leaves_nothing_behind() -> None:
+    async def call() -> int:
+        slow = asyncio.create_task(nap(100))
+        for _ in range(5):
+            await workflow.wait([slow, asyncio.create_task(nap(1))], timeout=0.5)
+        return len(slow._callbacks or ())
+
+    assert RunDriver(one(call)).play().result == 1
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -296,6 +338,17 @@ def test_as_completed_yields_in_the_order_of_completion() -> None:
     run = RunDriver(one(call)).play()
 
     assert run.result == [1, 1, 2, 3]
+    assert_replays(run)
+
+
+def test_as_completed_needs_its_timer_no_longer_when_all_are_done() -> None:
+    async def call() -> list[float]:
+        return [await each for each in workflow.as_completed([nap(2), nap(1)], timeout=50)]
+
+    run = RunDriver(one(call)).play()
+
+    assert run.result == [1, 2]
+    assert run.commands()[-2:] == ["TimerCanceled", "WorkflowCompleted"]
     assert_replays(run)
 
 
@@ -357,6 +410,7 @@ def test_it_runs_within_another_loop_and_leaves_no_trace_there() -> None:
 
     async def work() -> None:
         outer, me = asyncio.get_running_loop(), asyncio.current_task()
+        hooks = sys.get_asyncgen_hooks()
         run = RunDriver(one(call)).play()
 
         assert run.is_closed
@@ -366,6 +420,7 @@ def test_it_runs_within_another_loop_and_leaves_no_trace_there() -> None:
         assert asyncio.get_running_loop() is outer
         assert asyncio.current_task() is me
         assert me in asyncio.all_tasks()
+        assert sys.get_asyncgen_hooks() == hooks
         await asyncio.sleep(0)
 
     outer = asyncio.new_event_loop()

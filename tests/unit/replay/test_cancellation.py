@@ -82,7 +82,8 @@ def test_cancellation_is_delivered_once() -> None:
             return "stayed"
 
     run = RunDriver(Stubborn).play(timers=False)
-    run.cancel("a").cancel("b").play(timers=False)
+    run.cancel("a").play(timers=False)
+    run.cancel("b").play(timers=False)
 
     assert not run.is_closed
     assert run.play().result == "stayed"

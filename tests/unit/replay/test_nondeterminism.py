@@ -64,6 +64,11 @@ async def activity_with_id() -> None:
     await workflow.execute_activity("charge", activity_id="mine", start_to_close_timeout=LIMIT)
 
 
+async def second_timer_only() -> None:
+    asyncio.get_running_loop().call_later(3, print).cancel()
+    await asyncio.sleep(5)
+
+
 async def nothing() -> None:
     pass
 
@@ -144,6 +149,13 @@ async def not_cancelling() -> None:
             activity_with_id,
             "ActivityScheduled 'charge' with id '1' (number 1)",
             "ScheduleActivity 'charge' with id 'mine' (number 1)",
+            3,
+        ),
+        (
+            timer,
+            second_timer_only,
+            "TimerStarted of 5 s (number 1)",
+            "StartTimer of 5 s (number 2)",
             3,
         ),
         (timer, nothing, "TimerStarted of 5 s (number 1)", "CompleteWorkflow", 3),
@@ -265,6 +277,16 @@ def test_a_result_of_something_else_is_noticed(code: Code, event: ev.Event, mess
     run.record(event)
 
     with pytest.raises(WorkflowTaskError, match=message):
+        run.activate()
+
+
+def test_a_result_of_something_else_is_noticed_after_a_cancellation_too() -> None:
+    run = RunDriver(running(cancelling))
+    run.activate()
+    run.advance(1).activate()
+    run.record(ev.StepCompleted(seq=2, name="charge"))
+
+    with pytest.raises(WorkflowTaskError, match=r"asks for a timer \(number 2\)"):
         run.activate()
 
 

@@ -10,7 +10,7 @@ import pytest
 from perdure import workflow
 from perdure.common import RawValue
 from perdure.exceptions import ApplicationError
-from support.histories import CONVERTER, RunDriver, assert_replays
+from support.histories import CONVERTER, RunDriver, assert_replays, replay
 
 
 @workflow.defn
@@ -91,6 +91,16 @@ def test_a_terminated_run_answers_as_far_as_its_code_came() -> None:
     run.evict()
 
     assert run.query("value") == 2
+
+
+def test_what_a_terminated_run_was_not_told_it_never_is() -> None:
+    run = counting()
+    run.signal("add", 1).terminate()
+
+    told = replay(run)
+
+    assert told.activations == []
+    assert told.commands == []
 
 
 def test_a_replay_for_a_query_keeps_what_was_not_told_for_the_next_task() -> None:

@@ -105,6 +105,25 @@ def test_a_signal_without_handler_waits_until_there_is_one() -> None:
     assert_replays(run)
 
 
+def test_a_handler_set_by_hand_goes_before_the_method_of_that_name() -> None:
+    @workflow.defn
+    class Sets:
+        def __init__(self) -> None:
+            self.got: list[str] = []
+            workflow.set_signal_handler("word", lambda word: self.got.append(f"by hand {word}"))
+
+        @workflow.run
+        async def run(self) -> list[str]:
+            await workflow.wait_condition(lambda: bool(self.got))
+            return self.got
+
+        @workflow.signal
+        def word(self, word: str) -> None:
+            self.got.append(word)
+
+    assert RunDriver(Sets).signal("word", "a").play().result == ["by hand a"]
+
+
 def test_a_dynamic_handler_gets_the_name_and_the_raw_arguments() -> None:
     @workflow.defn
     class Dynamic:

@@ -213,6 +213,20 @@ def test_a_step_asked_for_and_cancelled_at_once_is_never_handed_out() -> None:
     assert told.cancel_steps == []
 
 
+def test_a_step_asked_for_just_before_the_end_is_never_handed_out() -> None:
+    @workflow.defn
+    class Careless:
+        @workflow.run
+        async def run(self) -> None:
+            self.task = asyncio.create_task(workflow.step(fetch, "you"))
+            await asyncio.sleep(0)
+
+    told = RunDriver(Careless).activate()
+
+    assert told.closed
+    assert told.start_steps == []
+
+
 def test_the_result_of_a_cancelled_step_that_was_on_its_way_is_ignored() -> None:
     @workflow.defn
     class Race:

@@ -38,6 +38,18 @@ def test_sleep_is_a_durable_timer() -> None:
     assert_replays(run)
 
 
+async def no_time_at_all() -> None:
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    loop.call_later(0, ready.set)
+    await ready.wait()
+    try:
+        async with asyncio.timeout(0):
+            await asyncio.Event().wait()
+    except TimeoutError:
+        return
+
+
 async def with_timeout() -> None:
     async with asyncio.timeout(5):
         await asyncio.Event().wait()
@@ -76,6 +88,7 @@ def test_whatever_waits_for_time_is_a_timer_in_milliseconds(
         pytest.param(lambda: asyncio.sleep(0), id="asyncio.sleep(0)"),
         pytest.param(lambda: asyncio.sleep(-5), id="asyncio.sleep(-5)"),
         pytest.param(lambda: asyncio.wait_for(workflow.sleep(0), 0.5), id="done-in-time"),
+        pytest.param(no_time_at_all, id="call_later(0)"),
     ],
 )
 def test_no_time_is_no_timer(call: Callable[[], Any]) -> None:
@@ -175,6 +188,22 @@ def test_a_timer_that_fires_while_it_is_being_cancelled_is_ignored() -> None:
     run.play()
 
     assert run.result == "done"
+
+
+def test_cancelled_timers_leave_nothing_behind() -> None:
+    async def call() -> None:
+        for _ in range(5):
+            async with asyncio.timeout(10):
+                await asyncio.sleep(1)
+        await asyncio.sleep(1)
+
+    run = RunDriver(one(call))
+    for _ in range(6):
+        run.activate()
+        run.advance(1)
+
+    assert run.instance is not None
+    assert run.instance._run.waits._dropped == {}
 
 
 def test_timers_that_fire_together_wake_in_order() -> None:

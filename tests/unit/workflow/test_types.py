@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from perdure.workflow._types import return_type_or_none
+from perdure.workflow._types import _known_results, return_type_or_none
 
 
 def plain() -> int:
@@ -68,6 +68,7 @@ def test_functions_that_were_asked_about_are_not_kept_alive() -> None:
         return 1
 
     return_type_or_none(local)
+    assert _known_results[local] is int
     reference = weakref.ref(local)
     del local
     gc.collect()

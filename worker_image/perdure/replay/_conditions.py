@@ -47,8 +47,6 @@ class Conditions:
         """
         wakes: list[Callable[[], None]] = []
         for key, (fn, future) in list(self._waiting.items()):
-            if future.done():
-                continue
             wake = _look(fn, future)
             if wake is not None:
                 del self._waiting[key]

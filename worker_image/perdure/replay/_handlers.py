@@ -110,7 +110,7 @@ class Handlers:
             for handler, name in self.running.values()
             if handler.unfinished_policy is HandlerUnfinishedPolicy.WARN_AND_ABANDON
         ]
-        if not cut or self._run.is_replaying():
+        if not cut:
             return
         warnings.warn(
             f"run {self._run.ref.workflow_id!r} ended while handlers of these signals were still "

@@ -178,8 +178,6 @@ class Run:
         if self.cancel_reason is not None and is_cancelled_exception(error):
             self.asked.close(cmd.CancelWorkflow())
         elif self.is_failure(error):
-            if isinstance(error, asyncio.CancelledError):
-                error = CancelledError("Cancelled")
             self.asked.close(cmd.FailWorkflow(failure=self.converter.to_failure(error)))
         elif self.task_error is None:
             self.task_error = error

@@ -3,7 +3,8 @@
 A coroutine that waits cannot just be dropped: Python would run its ``finally`` blocks at a moment
 of the garbage collector's choosing. So :class:`RunEvictedError` is thrown into each, which passes
 every ``except Exception`` and ``except CancelledError``; what cleaning up still asks for is not
-heard, because by then the run refuses everything by raising it again.
+heard, because by then the run refuses everything by raising it again. The tasks themselves are
+never done; their loop does not let them complain of it.
 """
 
 from __future__ import annotations
@@ -21,8 +22,6 @@ _PATIENCE = 10
 def tear_down(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """End the coroutines of ``tasks``, which belong to a loop that runs nothing any more."""
     for task in tasks:
-        # A task that will never be done complains of it when it is collected.
-        task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
         _end(task.get_coro())
 
 

@@ -154,8 +154,8 @@ class WorkflowInstance:
         activations: list[Activation] = []
         if news and has_news(news) and not is_over(news):
             activations.append(Activation(news[-1].id, self._tell(news, started)))
-        elif news:
-            self._run.last_event = news[-1].id
+        else:
+            self._pass_over(news)
         if activations and self._run.asked.is_closed:
             self._run.handlers.warn_unfinished()
         commands = self._run.asked.take_commands()
@@ -183,8 +183,10 @@ class WorkflowInstance:
             portion = events[told : recorded.through]
             if has_news(portion):
                 self._tell(portion, recorded.started)
+            else:
+                self._pass_over(portion)
             check_commands(recorded, run.asked.take_commands(), run.waits.labels)
-            told = max(told, recorded.through)
+            told = recorded.through
         run.replaying = False
         return events[told:]
 
@@ -206,6 +208,13 @@ class WorkflowInstance:
                 tell(self, each)
         self._settle()
         return now
+
+    def _pass_over(self, events: Sequence[HistoryEvent]) -> None:
+        """Take note of events that the code is not told of: there is no activation."""
+        for each in events:
+            self._run.last_event = each.id
+            if type(each.event) is ev.TimerCanceled:
+                self._timer_is_gone(each)
 
     def _settle(self) -> None:
         """Let the code run until all of it waits."""
