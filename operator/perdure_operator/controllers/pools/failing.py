@@ -47,7 +47,7 @@ def read_streak(jobs: Sequence[JobFacts], *, now: datetime, idle_after: timedelt
     """Return how the Jobs of one version have fared."""
     if any(job.state is JobState.ACTIVE and is_steady(job, now) for job in jobs):
         return Streak()
-    failed = [job for job in jobs if has_failed(job, idle_after=idle_after)]
+    failed = standing_failures(jobs, idle_after=idle_after)
     last = max(failed, key=_end, default=None)
     if last is None or (last.lifetime or timedelta()) >= STEADY:
         return Streak()
@@ -55,6 +55,14 @@ def read_streak(jobs: Sequence[JobFacts], *, now: datetime, idle_after: timedelt
     # The exponent is bounded so that a pool failing for weeks does not overflow.
     delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(failures - 1, 16))
     return Streak(failures=failures, until=_end(last) + delay, last=last)
+
+
+def standing_failures(jobs: Sequence[JobFacts], *, idle_after: timedelta) -> list[JobFacts]:
+    """Return the failed Jobs of one version that no later success has made up for."""
+    over = [job for job in jobs if job.state in {JobState.SUCCEEDED, JobState.FAILED}]
+    failed = [job for job in over if has_failed(job, idle_after=idle_after)]
+    last_well = max((_end(job) for job in over if job not in failed), default=None)
+    return [job for job in failed if last_well is None or _end(job) > last_well]
 
 
 def is_steady(job: JobFacts, now: datetime) -> bool:

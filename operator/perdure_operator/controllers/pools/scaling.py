@@ -11,7 +11,7 @@ from itertools import count
 
 from perdure_operator.cluster import JOBS
 from perdure_operator.controllers.actions import Action, CreateObject
-from perdure_operator.controllers.pools.failing import Streak, has_failed
+from perdure_operator.controllers.pools.failing import Streak, standing_failures
 from perdure_operator.controllers.pools.jobs import JobFacts, JobState
 from perdure_operator.controllers.pools.observing import PoolView
 from perdure_operator.controllers.pools.templates import WorkerTemplate
@@ -64,20 +64,10 @@ def _finished(view: PoolView, template: WorkerTemplate) -> list[JobFacts]:
     Failed Jobs of the current version stay until a worker has done well: they carry the backoff,
     and people look at them.
     """
-    idle_after = view.pool.spec.scaling.idle_after
-    over = [job for job in view.jobs if job.state in {JobState.SUCCEEDED, JobState.FAILED}]
-    well = [job for job in over if not has_failed(job, idle_after=idle_after)]
-    last_well = max(
-        (job.finished for job in well if job.version == template.version and job.finished),
-        default=None,
-    )
-    return [
-        job
-        for job in over
-        if job in well
-        or job.version != template.version
-        or (last_well is not None and job.finished is not None and job.finished <= last_well)
-    ]
+    current = [job for job in view.jobs if job.version == template.version]
+    telling = standing_failures(current, idle_after=view.pool.spec.scaling.idle_after)
+    over = (job for job in view.jobs if job.state in {JobState.SUCCEEDED, JobState.FAILED})
+    return [job for job in over if job not in telling]
 
 
 def _replaced(view: PoolView, template: WorkerTemplate) -> list[JobFacts]:

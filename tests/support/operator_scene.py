@@ -1,0 +1,159 @@
+"""The operator on a cluster and a server in memory: apply, look, see what became of it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from perdure.protocol.verbs import QueueDescription, WorkerDescription
+from perdure_operator.cluster import (
+    ACTIVITIES,
+    CONFIG_MAPS,
+    JOBS,
+    WORKER_POOLS,
+    WORKFLOWS,
+    Manifest,
+    ObjectKind,
+    ObjectRef,
+)
+from perdure_operator.controllers.actions import Plan
+from perdure_operator.controllers.applying import Applier
+from perdure_operator.controllers.keys import Key
+from perdure_operator.controllers.memories import LatestBodies, PoolBook, QueueBook, Roster
+from perdure_operator.controllers.pools.reconciler import PoolReconciler
+from perdure_operator.controllers.pools.templates import WorkerDefaults
+from perdure_operator.controllers.reconciling import Reconciler
+from perdure_operator.controllers.run_reconciling import (
+    ACTIVITY_RUNS,
+    WORKFLOW_RUNS,
+    RunReconciler,
+)
+from perdure_operator.controllers.world import World
+from support.fake_cluster import FakeClock, FakeCluster
+from support.fake_server import FakeServer
+
+NAMESPACE = "shop"
+DEFAULTS = WorkerDefaults(image="perdure-worker:test", server="http://perdure.test:7233")
+
+
+def ref(name: str) -> ObjectRef:
+    return ObjectRef(namespace=NAMESPACE, name=name)
+
+
+def manifest(kind: ObjectKind, name: str, spec: dict[str, Any], **metadata: Any) -> Manifest:
+    return {
+        "apiVersion": kind.api_version,
+        "kind": kind.kind,
+        "metadata": {"name": name, "namespace": NAMESPACE, **metadata},
+        "spec": spec,
+    }
+
+
+def a_workflow(name: str = "order-42", **spec: Any) -> Manifest:
+    """Return a Workflow on pool ``orders``, or with its own worker."""
+    where = {} if "worker" in spec else {"workerPool": "orders"}
+    return manifest(WORKFLOWS, name, {"type": "Order", **where, **spec})
+
+
+def an_activity(name: str = "resize-1", **spec: Any) -> Manifest:
+    """Return an Activity on pool ``orders``."""
+    return manifest(ACTIVITIES, name, {"type": "resize", "workerPool": "orders", **spec})
+
+
+def a_pool(name: str = "orders", **spec: Any) -> Manifest:
+    """Return a WorkerPool with an image."""
+    code = {} if "code" in spec else {"image": "shop/orders:1", "modules": ["orders"]}
+    return manifest(WORKER_POOLS, name, {**code, **spec})
+
+
+class Scene:
+    """Everything there is, and the operator that looks at it."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.cluster = FakeCluster(self.clock)
+        self.server = FakeServer()
+        self.world = World(
+            cluster=self.cluster,
+            server=self.server,
+            applier=Applier(self.cluster, self.server),
+            now=self.clock.now,
+            latest=LatestBodies(),
+            roster=Roster(),
+            pools=PoolBook(),
+            queues=QueueBook(),
+        )
+        self.reconcilers: dict[ObjectKind, Reconciler] = {
+            WORKFLOWS: RunReconciler(self.world, WORKFLOW_RUNS),
+            ACTIVITIES: RunReconciler(self.world, ACTIVITY_RUNS),
+            WORKER_POOLS: PoolReconciler(self.world, DEFAULTS),
+        }
+
+    # --- what users and others do ----------------------------------------------------------
+
+    def apply(self, *manifests: Manifest) -> None:
+        kinds = {kind.kind: kind for kind in (WORKFLOWS, ACTIVITIES, WORKER_POOLS)}
+        for each in manifests:
+            self.cluster.add(kinds[each["kind"]], each)
+
+    def add_code(self, name: str, **files: str) -> None:
+        """Put a ConfigMap there: ``orders="…"`` is the file ``orders.py``."""
+        body = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": name, "namespace": NAMESPACE},
+            "data": {f"{stem}.py": text for stem, text in files.items()},
+        }
+        self.cluster.add(CONFIG_MAPS, body)
+
+    def tell_queue(
+        self, backlog: int = 0, held: int = 0, workers: tuple[str, ...] = (), queue: str = "orders"
+    ) -> None:
+        """Have the server tell of a task queue; a worker is given by its version."""
+        description = QueueDescription(
+            namespace=NAMESPACE,
+            task_queue=queue,
+            backlog=backlog,
+            held=held,
+            workers=tuple(
+                WorkerDescription(worker_id=f"w{number}", identity=f"w{number}", build_id=version)
+                for number, version in enumerate(workers)
+            ),
+        )
+        self.world.queues.update([description])
+
+    def pass_time(self, **time: float) -> None:
+        self.clock.pass_(timedelta(**time))
+
+    # --- looking ---------------------------------------------------------------------------
+
+    async def look(self, kind: ObjectKind, name: str) -> Plan:
+        """Have the operator look at an object once."""
+        return await self.reconcilers[kind].reconcile(Key(kind, ref(name)))
+
+    def body(self, kind: ObjectKind, name: str) -> Manifest:
+        return self.cluster.objects[kind.plural, ref(name)]
+
+    def exists(self, kind: ObjectKind, name: str) -> bool:
+        return (kind.plural, ref(name)) in self.cluster.objects
+
+    def status(self, kind: ObjectKind, name: str) -> dict[str, Any]:
+        status: dict[str, Any] = self.body(kind, name).get("status", {})
+        return status
+
+    def conditions(self, kind: ObjectKind, name: str) -> dict[str, tuple[str, str]]:
+        """Return status and reason by type of condition."""
+        return {
+            each["type"]: (each["status"], each["reason"])
+            for each in self.status(kind, name).get("conditions", ())
+        }
+
+    def message(self, kind: ObjectKind, name: str, type_: str) -> str:
+        """Return what a condition says."""
+        (condition,) = (c for c in self.status(kind, name)["conditions"] if c["type"] == type_)
+        text: str = condition["message"]
+        return text
+
+    def jobs(self) -> list[str]:
+        """Return the names of the Jobs, without the pool's name, sorted."""
+        return sorted(body["metadata"]["name"] for body in self.cluster.all(JOBS))
