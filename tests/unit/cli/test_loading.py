@@ -104,6 +104,11 @@ def test_a_file_named_like_a_known_module_does_not_replace_it(write):
     assert sys.modules["json"] is json
 
 
+def test_a_file_named_like_the_standard_library_leaves_it_importable(write):
+    load_definitions([str(write("tabnanny.py"))])
+    assert "tabnanny" not in sys.modules
+
+
 def test_guards_are_there_before_a_module_takes_functions_by_name(write):
     load_definitions([str(write("orders.py"))])
     assert isinstance(sys.modules["orders"].time, guards.patches.Guard)

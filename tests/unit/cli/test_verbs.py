@@ -337,6 +337,18 @@ def test_show_follows_to_the_end(perdure):
     assert {each.run_id for each in asked} == {"run-1"}
 
 
+def test_show_reads_a_long_history_of_a_closed_run_to_its_end(perdure):
+    first, second = (
+        verbs.HistoryResponse(
+            run_id="run-1", workflow_type="Order", events=(each,), last_event=2, closed=True
+        )
+        for each in HISTORY
+    )
+    for option in ((), ("--follow",)):
+        told = shown(perdure, *option, history=[first, second])
+        assert told.out.splitlines()[-1].endswith("StepCompleted: ship → 1")
+
+
 def test_show_gives_programs_the_run_with_its_history(perdure):
     data = json.loads(shown(perdure, "-o", "json").out)
     assert data["workflowType"] == "Order"
