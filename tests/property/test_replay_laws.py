@@ -56,6 +56,11 @@ def happen(run: RunDriver, happening: Happening) -> None:  # noqa: C901 - one li
             run.cancel()
         case "lose worker":
             run.lose_worker()
+        case _ if kind in _CROSSINGS:
+            run.crossing.append(lambda run: happen(run, (_CROSSINGS[kind], number)))
+
+
+_CROSSINGS = {"tick crosses": "tick", "timer crosses": "fire", "activity crosses": "complete"}
 
 
 def _pick(numbered: dict[int, Any], number: int) -> int:

@@ -67,6 +67,8 @@ class RunDriver:
         self.timers: dict[int, int] = {}
         self.activities: dict[int, cmd.ScheduleActivity] = {}
         self.sent = 0
+        self.crossing: list[Callable[[RunDriver], object]] = []
+        """What happens while the next report is on its way."""
         self._unreported: list[Activation] = []
         self._task_open = False
         payloads = CONVERTER.to_payloads(self.args) if self.input is None else tuple(self.input)
@@ -251,6 +253,9 @@ class RunDriver:
     # --- recording -----------------------------------------------------------------------------
 
     def _report(self, commands: Sequence[Command], steps: list[Event]) -> None:
+        if self._is_refused(commands):
+            self.lose_worker()
+            return
         # A step's result brings another activation: the task goes on.
         done = not steps and not self.steps
         activations, self._unreported = self._unreported, []
@@ -269,6 +274,16 @@ class RunDriver:
             if self.instance is not None:
                 self.instance.activate(tuple(self.events[self.sent :]), started=self.now)
             self.sent = len(self.events)
+
+    def _is_refused(self, commands: Sequence[Command]) -> bool:
+        """Whether something has happened while the report of an end was on its way."""
+        crossing, self.crossing = self.crossing, []
+        before = len(self.events)
+        for happen in crossing:
+            happen(self)
+        return any(isinstance(each, cmd.CLOSING_COMMANDS) for each in commands) and any(
+            isinstance(each.event, ev.RESOLUTIONS) for each in self.events[before:]
+        )
 
     def _command_event(self, command: Command) -> Event:
         fields = msgspec.structs.asdict(command)

@@ -271,6 +271,9 @@ happenings: st.SearchStrategy[list[Happening]] = st.lists(
                 "work",
                 "cancel",
                 "lose worker",
+                "tick crosses",
+                "timer crosses",
+                "activity crosses",
             ]
         ),
         st.integers(0, 7),

@@ -168,7 +168,7 @@ def test_a_cancelled_timer_never_fires() -> None:
     assert_replays(run)
 
 
-def test_a_timer_that_fires_while_it_is_being_cancelled_is_ignored() -> None:
+def test_a_timer_that_fires_while_its_cancellation_is_on_its_way_is_passed_over() -> None:
     async def call() -> str:
         task = asyncio.create_task(asyncio.sleep(5))
         await asyncio.sleep(1)
@@ -178,16 +178,18 @@ def test_a_timer_that_fires_while_it_is_being_cancelled_is_ignored() -> None:
 
     run = RunDriver(one(call))
     run.activate()
-    run.fire(1 if run.timers[1] < run.timers[2] else 2)
+    run.advance(1)
+    run.crossing.append(lambda run: run.fire(2))
     run.activate()
-    # The server had let it fire before it heard of the cancellation.
-    events = run.events
-    cancelled = next(e for e in events if type(e.event).__name__ == "TimerCanceled")
-    run.timers[cancelled.event.seq] = run.now
-    run.fire(cancelled.event.seq)
-    run.play()
+    assert run.kinds()[-4:] == [
+        "TimerFired",
+        "WorkflowTaskCompleted",
+        "TimerStarted",
+        "TimerCanceled",
+    ]
 
-    assert run.result == "done"
+    assert run.play().result == "done"
+    assert_replays(run)
 
 
 def test_cancelled_timers_leave_nothing_behind() -> None:
