@@ -85,7 +85,7 @@ class Clock:
 @pytest.fixture
 async def server():
     fake = FakeServer()
-    app = web.Application()
+    app = web.Application(client_max_size=16 * 2**20)
     app.router.add_post("/api/v1/{verb}", fake.handle_verb)
     app.router.add_get("/healthz", fake.handle_health)
     runner = web.AppRunner(app, access_log=None)

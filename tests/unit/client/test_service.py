@@ -7,6 +7,7 @@ from aiohttp import web
 
 from perdure.client import Client, RetryConfig, RPCError, RPCStatusCode, Service
 from perdure.protocol import verbs
+from perdure.protocol.payloads import MAX_PAYLOAD_BYTES, Payload
 
 TARGET = {"namespace": "shop", "workflow_id": "order-42"}
 DESCRIBE = verbs.DescribeRequest(**TARGET)
@@ -21,6 +22,17 @@ async def test_a_verb_crosses_the_wire_and_its_answer_comes_back(server, service
     server.answer("start", STARTED)
     assert await service.call(START) == STARTED
     assert server.asked("start") == [START]
+
+
+async def test_a_large_request_arrives_whole_and_without_a_warning(server, service):
+    start = verbs.StartRequest(
+        **TARGET, workflow_type="Order", task_queue="orders", request_id="1",
+        input=(Payload(data=b"x" * MAX_PAYLOAD_BYTES),),
+    )  # fmt: skip
+    server.refuse("start", 503, "Unavailable")
+    server.answer("start", STARTED)
+    await service.call(start)
+    assert server.asked("start") == [start, start]
 
 
 async def test_the_token_and_further_headers_go_with_every_call(server):

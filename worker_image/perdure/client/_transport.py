@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from perdure.protocol.verbs import ErrorResponse
 _MSGPACK = "application/msgpack"
 _CONNECT_TIMEOUT = 5.0
 _MAX_QUOTED = 300
+_PORTION = 2**18
 
 
 @dataclass(eq=False)
@@ -80,7 +82,7 @@ class Transport:
             async with session.request(
                 method,
                 f"{self._connection.base_url}{path}",
-                data=body,
+                data=_in_portions(body),
                 headers=headers,
                 timeout=limits,
                 server_hostname=self._connection.server_hostname,
@@ -165,6 +167,11 @@ class _Connector(aiohttp.TCPConnector):
     def __del__(self, _unused: Any = None) -> None:
         if not self.closed:
             self._close()
+
+
+def _in_portions(body: bytes | None) -> bytes | io.BytesIO | None:
+    """Return a body such that a large one does not hold up the loop while it is sent."""
+    return io.BytesIO(body) if body is not None and len(body) > _PORTION else body
 
 
 def _failed(
