@@ -184,7 +184,7 @@ class StreamServer:
         self._peers: asyncio.Queue[Peer] = asyncio.Queue()
         app = web.Application()
         app.router.add_get("/api/v1/stream", self._serve)
-        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.01)
         self._port = 0
 
     async def __aenter__(self) -> Self:

@@ -14,7 +14,6 @@ from perdure.protocol.messages import (
     RunEvicted,
 )
 from perdure.worker._stream import (
-    MAX_FRAME,
     Outbox,
     Stream,
     WorkerRefusedError,
@@ -58,8 +57,11 @@ class Recorder:
             self.outbox.put(message)
         self.waiting.clear()
 
-    def too_large(self, message, size):
-        self._note("too large", type(message).__name__, size > MAX_FRAME)
+    def unsendable(self, message, error):
+        self._note("unsendable", type(message).__name__, str(error))
+
+    def unreadable(self, message, error):
+        self._note("unreadable", type(message).__name__, str(error))
 
     async def until(self, what):
         async with asyncio.timeout(20):
@@ -246,7 +248,6 @@ async def test_a_message_that_fits_into_no_frame_is_told_to_its_sender(
     connect, recorder, outbox, monkeypatch
 ):
     monkeypatch.setattr("perdure.worker._stream.MAX_FRAME", 100)
-    monkeypatch.setattr(f"{__name__}.MAX_FRAME", 100)
     async with StreamServer() as server:
         connect(server.address)
         peer = await server.accept()
@@ -256,7 +257,8 @@ async def test_a_message_that_fits_into_no_frame_is_told_to_its_sender(
             outbox.put(RunEvicted(run_id=name))
         assert (await peer.hear(RunEvicted)).run_id == "a" * 40
         assert (await peer.hear(RunEvicted)).run_id == "c" * 40
-    assert recorder.told[2:5] == ["too large", "RunEvicted", True]
+    assert recorder.told[2:4] == ["unsendable", "RunEvicted"]
+    assert "a RunEvicted takes 2" in recorder.told[4]
 
 
 async def test_closing_sends_what_waits(connect, recorder, outbox):
@@ -281,3 +283,57 @@ async def test_an_outbox_without_a_connection_keeps_nothing():
     outbox.put(Drain())
     outbox.close()
     assert outbox.take() == []
+
+
+async def test_a_fault_of_our_own_while_sending_ends_the_worker(connect, recorder, outbox):
+    async with StreamServer() as server:
+        stream = connect(server.address)
+        await server.accept()
+        await recorder.until("connected")
+        recorder.waiting = None
+        outbox.wake()
+        with pytest.raises(TypeError):
+            await stream.task
+
+
+class SlowFirst:
+    """A border that takes longer over the first message than over the second."""
+
+    def __init__(self) -> None:
+        self.slow = asyncio.Event()
+
+    async def encode(self, message):
+        if message == RunEvicted(run_id="first"):
+            await self.slow.wait()
+        return message
+
+    async def decode(self, message):
+        if message == EvictRun(run_id="bad"):
+            raise ValueError("no key")
+        return message
+
+
+async def test_what_was_said_first_leaves_first_however_long_its_codec_takes(
+    connect, recorder, outbox
+):
+    border = SlowFirst()
+    async with StreamServer() as server:
+        connect(server.address, border=border)
+        peer = await server.accept()
+        await recorder.until("connected")
+        outbox.put(RunEvicted(run_id="first"))
+        await asyncio.sleep(0)
+        await peer.say(EvictRun(run_id="second"))
+        await recorder.until(EvictRun(run_id="second"))
+        border.slow.set()
+        assert (await peer.hear(RunEvicted)).run_id == "first"
+        assert (await peer.hear(RunEvicted)).run_id == "answer to second"
+
+
+async def test_what_cannot_be_decoded_is_told_to_the_handler(connect, recorder):
+    async with StreamServer() as server:
+        connect(server.address, border=SlowFirst())
+        peer = await server.accept()
+        await peer.say(EvictRun(run_id="bad"))
+        await recorder.until("unreadable")
+    assert "no key" in recorder.told

@@ -58,7 +58,7 @@ class Activities:
             return
 
         attempt = Attempt(
-            task, registered, self._settings, send=self._outbox.put, report=self._report
+            task, registered, self._settings, send=self._outbox.put, report=self.report
         )
         self._running[task.attempt] = attempt
         # The task's own name is what a log of a blocked loop says.
@@ -90,6 +90,13 @@ class Activities:
         for report in self._reported.values():
             self._outbox.put(report)
 
+    def report(self, report: ActivityReport) -> None:
+        """Say how an attempt ended, until it is known to be on disk."""
+        self._running.pop(report.attempt, None)
+        self._reported[report.attempt] = report
+        self._outbox.put(report)
+        self._settle()
+
     def cancel_all(self) -> None:
         """The worker is leaving: ask every attempt to stop."""
         for attempt in list(self._running.values()):
@@ -112,12 +119,6 @@ class Activities:
             self._settled.clear()
             await self._settled.wait()
 
-    def _report(self, report: ActivityReport) -> None:
-        self._running.pop(report.attempt, None)
-        self._reported[report.attempt] = report
-        self._outbox.put(report)
-        self._settle()
-
     def _refuse(self, task: ActivityTask) -> None:
         known = ", ".join(sorted(self._registry.activities)) or "none"
         message = (
@@ -127,7 +128,7 @@ class Activities:
         )
         logger.warning(message)
         outcome = failed(message, type_=NOT_REGISTERED)
-        self._report(ActivityReport(attempt=task.attempt, failure=outcome.failure))
+        self.report(ActivityReport(attempt=task.attempt, failure=outcome.failure))
 
     def _settle(self) -> None:
         self._settled.set()

@@ -15,6 +15,7 @@ from perdure.protocol.messages import AttemptRef, Hello, RunRef
 from perdure.replay.instance import WorkflowInstance
 from perdure.worker._activities import Activities
 from perdure.worker._attempts import AttemptSettings
+from perdure.worker._codec import CodecBorder
 from perdure.worker._heartbeats import throttle_interval
 from perdure.worker._options import WorkerOptions
 from perdure.worker._queries import Queries
@@ -68,6 +69,7 @@ class Service:
             address=options.client.service.connection,
             handler=self._session,
             outbox=self._outbox,
+            border=CodecBorder(self._converter) if self._converter.payload_codec else None,
             beat=self._watchdog.beat,
         )
 

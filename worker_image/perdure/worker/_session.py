@@ -9,7 +9,11 @@ from typing import Any
 
 import msgspec
 
+from perdure.exceptions import PayloadTooLargeError
+from perdure.protocol.failures import ApplicationInfo, Failure
 from perdure.protocol.messages import (
+    ActivityHeartbeat,
+    ActivityReport,
     ActivityTask,
     AskQuery,
     AttemptRef,
@@ -21,20 +25,24 @@ from perdure.protocol.messages import (
     Hello,
     Ping,
     Pong,
+    QueryAnswer,
     ReportAccepted,
     TaskEvents,
+    TaskFailed,
     TaskProgress,
     TaskRefused,
     Welcome,
     WorkflowTask,
 )
 from perdure.worker._activities import Activities
+from perdure.worker._outcomes import PAYLOAD_TOO_LARGE
 from perdure.worker._queries import Queries
 from perdure.worker._stream import Outbox
 from perdure.worker._workflows import Workflows
 
 logger = logging.getLogger("perdure.worker")
 
+CODEC_ERROR = "CodecError"
 _WRITING = 0.05
 """Seconds that a commit of the server takes at most, as a rule."""
 
@@ -143,8 +151,50 @@ class Session:
         """Put into the outbox what waited for the end of the round."""
         self._workflows.collect()
 
-    def too_large(self, message: FromWorker, size: int) -> None:
-        """A message was not sent, because no frame holds it."""
-        logger.error("A %s of %d bytes fits into no frame", type(message).__name__, size)
-        if isinstance(message, TaskProgress):
-            self._workflows.too_large(message, size)
+    def unreadable(self, message: FromServer, error: Exception) -> None:
+        """A message came that the codec cannot decode."""
+        logger.error("The payload codec cannot decode a %s", type(message).__name__, exc_info=error)
+        failure = _codec_failure(error)
+        match message:
+            case WorkflowTask(task=task, run=run):
+                self._workflows.fail_unread(task, run.run_id, CODEC_ERROR, failure)
+            case TaskEvents(task=task):
+                self._workflows.give_back(task)
+            case ActivityTask(attempt=attempt):
+                self._activities.report(ActivityReport(attempt=attempt, failure=failure))
+            case AskQuery(query=query):
+                self._outbox.put(QueryAnswer(query=query, failure=failure))
+            case _:
+                pass  # nothing else carries payloads
+
+    def unsendable(self, message: FromWorker, error: Exception) -> None:
+        """A message was not sent: the codec cannot encode it, or no frame holds it."""
+        logger.error("A %s cannot be sent: %s", type(message).__name__, error)
+        failure = _codec_failure(error)
+        match message:
+            case TaskProgress(task=task):
+                self._workflows.fail_unsent(task, _type_of(failure), failure)
+            case ActivityReport(attempt=attempt):
+                self._activities.report(ActivityReport(attempt=attempt, failure=failure))
+            case ActivityHeartbeat(attempt=attempt, details=details) if details:
+                self._outbox.put(ActivityHeartbeat(attempt=attempt))
+            case QueryAnswer(query=query):
+                self._outbox.put(QueryAnswer(query=query, failure=failure))
+            case TaskFailed(task=task, cause=cause, failure=described):
+                bare = Failure(message=described.message, stack_trace=described.stack_trace)
+                self._outbox.put(TaskFailed(task=task, cause=cause, failure=bare))
+            case _:
+                pass  # nothing else carries payloads
+
+
+def _codec_failure(error: Exception) -> Failure:
+    too_large = isinstance(error, PayloadTooLargeError)
+    info = ApplicationInfo(
+        type=PAYLOAD_TOO_LARGE if too_large else CODEC_ERROR, non_retryable=too_large
+    )
+    return Failure(message=str(error) or type(error).__name__, info=info)
+
+
+def _type_of(failure: Failure) -> str:
+    assert isinstance(failure.info, ApplicationInfo)
+    return failure.info.type

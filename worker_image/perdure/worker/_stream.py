@@ -15,13 +15,14 @@ import logging
 import random
 import ssl
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Protocol
 
 import aiohttp
 import msgspec
 
-from perdure.exceptions import PerdureError
+from perdure.exceptions import PayloadTooLargeError, PerdureError
 from perdure.protocol.messages import (
     FromServer,
     FromWorker,
@@ -31,6 +32,7 @@ from perdure.protocol.messages import (
     decode_from_server,
     encode_frame,
 )
+from perdure.worker._codec import CodecBorder
 
 logger = logging.getLogger("perdure.worker")
 
@@ -103,8 +105,11 @@ class Handler(Protocol):
     def collect(self) -> None:
         """Put into the outbox what waited for the end of the round: a frame leaves now."""
 
-    def too_large(self, message: FromWorker, size: int) -> None:
-        """A message was not sent, because no frame holds it."""
+    def unreadable(self, message: FromServer, error: Exception) -> None:
+        """A message came that the codec cannot decode."""
+
+    def unsendable(self, message: FromWorker, error: Exception) -> None:
+        """A message was not sent: the codec cannot encode it, or no frame holds it."""
 
 
 class Outbox:
@@ -160,6 +165,7 @@ class Stream:
         address: Where the server is.
         handler: Told what happens.
         outbox: What the handler sends.
+        border: Where a codec does its work; None without one.
         jitter: Spreads reconnections, so that a thousand workers do not come back at once.
         beat: Called with each ping, with the seconds after which the next one would be too late
             for the lease; with None when the connection is over.
@@ -171,12 +177,15 @@ class Stream:
         address: Address,
         handler: Handler,
         outbox: Outbox,
+        border: CodecBorder | None = None,
         jitter: Callable[[], float] = random.random,
         beat: Callable[[float | None], None] = _ignore,
     ) -> None:
         self._address = address
         self._handler = handler
         self._outbox = outbox
+        self._border = border
+        self._sending = asyncio.Lock()
         self._jitter = jitter
         self._beat = beat
         self._heard = 0.0
@@ -208,7 +217,8 @@ class Stream:
         """Send what waits and end the connection for good."""
         self._closing = True
         if self._socket is not None:
-            await self._flush(self._socket)
+            with suppress(aiohttp.ClientError, OSError):  # it may be breaking just now
+                await self._flush(self._socket)
             await self._socket.close()
 
     async def _connect(self, session: aiohttp.ClientSession) -> None:
@@ -261,7 +271,7 @@ class Stream:
         self._socket = socket
         self._handler.connected(welcome)
         for message in first[1:]:
-            self._handle(message)
+            await self._handle(message)
 
         woken = asyncio.Event()
         self._outbox.on_wake(woken.set)
@@ -275,7 +285,10 @@ class Stream:
         finally:
             for helper in helpers:
                 helper.cancel()
-            await asyncio.gather(*helpers, return_exceptions=True)
+            ends = await asyncio.gather(*helpers, return_exceptions=True)
+        for end in ends:
+            if isinstance(end, Exception):
+                raise end
 
     async def _read(self, socket: aiohttp.ClientWebSocketResponse, woken: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
@@ -287,7 +300,7 @@ class Stream:
                 self._outbox.on_wake(None)
                 try:
                     for message in self._decode(frame.data):
-                        self._handle(message)
+                        await self._handle(message)
                 finally:
                     self._outbox.on_wake(woken.set)
                 await self._flush(socket)
@@ -296,9 +309,15 @@ class Stream:
             elif frame.type is not aiohttp.WSMsgType.TEXT:
                 return
 
-    def _handle(self, message: FromServer) -> None:
+    async def _handle(self, message: FromServer) -> None:
         if isinstance(message, Refused):
             raise WorkerRefusedError(f"The server refuses this worker: {message.reason}")
+        if self._border is not None:
+            try:
+                message = await self._border.decode(message)
+            except Exception as error:  # noqa: BLE001 - the border of the user's codec
+                self._handler.unreadable(message, error)
+                return
         self._handler.receive(message)
 
     def _decode(self, data: bytes) -> list[FromServer]:
@@ -318,6 +337,10 @@ class Stream:
                 await self._flush(socket)
             except (aiohttp.ClientError, OSError):
                 return  # the reader sees it too, and says so
+            except Exception:
+                # A fault of our own. Let the reader end, so that it comes out.
+                await socket.close()
+                raise
 
     async def _ping(self, socket: aiohttp.ClientWebSocketResponse, lease: float) -> None:
         loop = asyncio.get_running_loop()
@@ -332,10 +355,29 @@ class Stream:
                 return
 
     async def _flush(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        self._handler.collect()
-        messages = self._outbox.take()
-        if messages:
-            await self._send(socket, messages)
+        if self._border is None:
+            self._handler.collect()
+            messages = self._outbox.take()
+            if messages:
+                await self._send(socket, messages)
+            return
+        # A codec may wait, and what was said first must leave first.
+        async with self._sending:
+            self._handler.collect()
+            encoded = await self._encode(self._outbox.take(), self._border)
+            if encoded:
+                await self._send(socket, encoded)
+
+    async def _encode(
+        self, messages: Sequence[FromWorker], border: CodecBorder
+    ) -> list[FromWorker]:
+        encoded: list[FromWorker] = []
+        for message in messages:
+            try:
+                encoded.append(await border.encode(message))
+            except Exception as error:  # noqa: BLE001 - the border of the user's codec
+                self._handler.unsendable(message, error)
+        return encoded
 
     async def _send(
         self, socket: aiohttp.ClientWebSocketResponse, messages: Sequence[FromWorker]
@@ -344,7 +386,8 @@ class Stream:
         if len(frame) <= MAX_FRAME:
             await socket.send_bytes(frame)
         elif len(messages) == 1:
-            self._handler.too_large(messages[0], len(frame))
+            kind = f"a {type(messages[0]).__name__}"
+            self._handler.unsendable(messages[0], PayloadTooLargeError(len(frame), MAX_FRAME, kind))
         else:
             half = len(messages) // 2
             await self._send(socket, messages[:half])

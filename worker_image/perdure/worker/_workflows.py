@@ -128,16 +128,25 @@ class Workflows:
             for run in runs.values():
                 self._report(run)
 
-    def too_large(self, message: TaskProgress, size: int) -> None:
-        """A report does not fit into a frame."""
-        text = (
-            f"the workflow asked for {size:,} bytes at once, more than the server takes: pass "
-            "references to large data, or ask for less at a time"
-        )
-        self._tell_failed(message.task, "PayloadTooLarge", Failure(message=text))
-        run = self._runs.of_task(message.task)
+    def fail_unread(self, task: int, run_id: str, cause: str, failure: Failure) -> None:
+        """A task came that cannot be read."""
+        self._runs.forget(run_id)
+        self._tell_failed(task, cause, failure)
+        self._changed.set()
+
+    def fail_unsent(self, task: int, cause: str, failure: Failure) -> None:
+        """A report cannot be sent."""
+        self._tell_failed(task, cause, failure)
+        run = self._runs.of_task(task)
         if run is not None:
             self._forget(run)
+
+    def give_back(self, task: int) -> None:
+        """Let somebody begin a task anew, perhaps this worker."""
+        run = self._runs.of_task(task)
+        if run is not None:
+            self._runs.evict(run.ref.run_id)
+            self._changed.set()
 
     def hand_back(self) -> None:
         """The worker is leaving: give back every task that still waits for something."""
