@@ -1,0 +1,266 @@
+"""What the end-to-end tests stand on: the installed chart, and a team that uses it.
+
+A :class:`Release` is the chart in a namespace of its own, as ``helm install`` leaves it. A
+:class:`Team` works in another namespace with manifests and kubectl alone, as users do.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from support.cluster import Cluster, Manifest
+from support.cluster_fixtures import ClusterImages
+from support.cluster_tools import CHECKOUT, CommandError, run, tools
+from support.processes import Process
+
+CHART = CHECKOUT / "charts" / "perdure"
+CRDS = CHECKOUT / "crds"
+CRD_NAMES = tuple(f"{plural}.perdure.dev" for plural in ("workflows", "activities", "workerpools"))
+CONTROL_PLANE = "app.kubernetes.io/component=control-plane"
+POOL_LABEL = "perdure.dev/pool"
+UNINSTALL_WAIT = 120.0  # seconds for what the teams have left to go
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """The chart, installed."""
+
+    cluster: Cluster
+    namespace: str
+    worker_image: str
+    teams: set[str] = field(default_factory=set)
+    """The namespaces that it was used from."""
+
+    def pod(self) -> dict[str, Any]:
+        """Return the pod of the control plane that is not on its way out."""
+        pods = self.cluster.get("pods", "-l", CONTROL_PLANE, namespace=self.namespace)["items"]
+        return next(pod for pod in pods if "deletionTimestamp" not in pod["metadata"])
+
+    def container(self, name: str) -> dict[str, Any]:
+        """Return the status of its container: ``server`` or ``operator``."""
+        return _container(self.pod(), name)
+
+    def wait_ready(self, *, timeout: float = 60) -> None:
+        """Wait until the Deployment has its pod ready."""
+        self.cluster.wait_for(
+            "condition=Available", "deployment/perdure", namespace=self.namespace, timeout=timeout
+        )
+
+    @contextmanager
+    def address(self, folder: Path) -> Iterator[str]:
+        """Forward a local port to the server, and give its address."""
+        options = ["--kubeconfig", str(self.cluster.kubeconfig), "--context", self.cluster.context]
+        command = [str(tools().kubectl), *options, "-n", self.namespace, "port-forward"]
+        command += ["--address", "127.0.0.1", "service/perdure-server", ":7233"]
+        with Process(command, log=folder / "port-forward.log") as forward:
+            # Forwarding from 127.0.0.1:40001 -> 7233
+            yield forward.first_line().split()[2]
+
+    def perdure(self, folder: Path, *arguments: str) -> str:
+        """Run the command line from outside of the cluster and return what it printed."""
+        with self.address(folder) as address:
+            command = [sys.executable, "-m", "perdure.cli", *arguments, "--address", address]
+            return run(command)
+
+    def logs(self) -> str:
+        """Return what server and operator have said, the containers before these included."""
+        said = []
+        for name in ("server", "operator"):
+            for which in ([], ["--previous"]):
+                options = ["-l", CONTROL_PLANE, "-c", name, "--tail=200", *which]
+                try:
+                    log = self.cluster.logs(*options, namespace=self.namespace)
+                except CommandError as error:
+                    log = str(error)
+                said.append(f"--- {name} {' '.join(which)}\n{log}")
+        return "\n".join(said)
+
+
+@contextmanager
+def installed(cluster: Cluster, images: ClusterImages) -> Iterator[Release]:
+    """Install the chart with its CRDs; on exit take away all that it brought.
+
+    CRDs that are there already belong to somebody: they are brought up to date, and stay.
+    """
+    has_crds = bool(cluster.kubectl("get", "crd", "-o", "name", CRD_NAMES[0], "--ignore-not-found"))
+    if has_crds:
+        cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRDS))
+    with cluster.namespace("perdure") as namespace:
+        values = {"crds.install": str(not has_crds).lower()}
+        values |= _image("image", images.operator) | _image("workerImage", images.worker)
+        settings = ",".join(f"{name}={value}" for name, value in values.items())
+        release = Release(cluster=cluster, namespace=namespace, worker_image=images.worker)
+        try:
+            cluster.helm(
+                "install", "perdure", str(CHART), "-n", namespace, "--set", settings,
+                "--wait", "--timeout", "120s",
+            )  # fmt: skip
+            yield release
+        finally:
+            _uninstall(release, with_crds=not has_crds)
+
+
+def _uninstall(release: Release, *, with_crds: bool) -> None:
+    """Uninstall once the teams are gone: what they delete waits for the operator."""
+    cluster = release.cluster
+    for team in release.teams:
+        limit = f"--timeout={UNINSTALL_WAIT:g}s"
+        cluster.kubectl(
+            "wait", "--for=delete", f"namespace/{team}", limit, timeout=UNINSTALL_WAIT + 10
+        )
+    cluster.helm("uninstall", "perdure", "-n", release.namespace, "--ignore-not-found")
+    if with_crds:
+        cluster.kubectl("delete", "crd", *CRD_NAMES, "--ignore-not-found")
+
+
+def _image(value: str, name: str) -> dict[str, str]:
+    repository, _, tag = name.rpartition(":")
+    return {f"{value}.repository": repository, f"{value}.tag": tag}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Team:
+    """Users in a namespace, with kubectl."""
+
+    cluster: Cluster
+    release: Release
+    namespace: str
+
+    def apply(self, *manifests: Manifest) -> str:
+        """Apply manifests."""
+        return self.cluster.apply(*manifests, namespace=self.namespace)
+
+    def kubectl(self, *arguments: str, check: bool = True, timeout: float = 60) -> str:
+        """Run kubectl in the namespace and return what it printed."""
+        return self.cluster.kubectl(*arguments, "-n", self.namespace, check=check, timeout=timeout)
+
+    def give_code(self, name: str, file: Path) -> None:
+        """Put a Python file into a ConfigMap."""
+        self.kubectl("create", "configmap", name, f"--from-file={file}")
+
+    def get(self, resource: str) -> dict[str, Any]:
+        """Return an object, e.g. ``workflow/order-42``."""
+        return self.cluster.get(resource, namespace=self.namespace)
+
+    def status(self, resource: str) -> dict[str, Any]:
+        """Return its status."""
+        status: dict[str, Any] = self.get(resource)["status"]
+        return status
+
+    def condition(self, resource: str, type_: str) -> dict[str, str]:
+        """Return a condition of it; an empty one when it has none of the type."""
+        conditions: list[dict[str, str]] = self.status(resource)["conditions"]
+        return next((each for each in conditions if each["type"] == type_), {})
+
+    def wait_for(self, condition: str, resource: str, *, timeout: float = 60) -> None:
+        """Wait as ``kubectl wait --for`` does."""
+        self.cluster.wait_for(condition, resource, namespace=self.namespace, timeout=timeout)
+
+    def wait_for_reason(
+        self, reason: str, type_: str, resource: str, *, timeout: float = 60
+    ) -> dict[str, str]:
+        """Wait until a condition has this reason, and return it."""
+        self.cluster.eventually(
+            lambda: self.condition(resource, type_).get("reason") == reason,
+            what=f"{type_} of {resource} with the reason {reason}",
+            timeout=timeout,
+        )
+        return self.condition(resource, type_)
+
+    def signal(self, workflow: str, id_: str, name: str, *arguments: Any) -> None:
+        """Append a signal to a Workflow that has none yet."""
+        signal = {"id": id_, "name": name, "input": list(arguments)}
+        self.patch(f"workflow/{workflow}", {"spec": {"signals": [signal]}})
+
+    def patch(self, resource: str, patch: Mapping[str, Any]) -> None:
+        """Change an object."""
+        self.kubectl("patch", resource, "--type", "merge", "--patch", json.dumps(patch))
+
+    def pods(self, pool: str) -> list[dict[str, Any]]:
+        """Return the pods of a pool's workers, whatever became of them."""
+        return self._of("pods", pool)
+
+    def jobs(self, pool: str) -> list[dict[str, Any]]:
+        """Return the Jobs of a pool's workers, whatever became of them."""
+        return self._of("jobs", pool)
+
+    def running_pod(self, pool: str, *, besides: Sequence[str] = (), timeout: float = 60) -> str:
+        """Wait for a worker's pod that runs and is none of ``besides``; return its name."""
+
+        def names() -> list[str]:
+            return [
+                pod["metadata"]["name"]
+                for pod in self.pods(pool)
+                if pod["status"]["phase"] == "Running"
+                and "deletionTimestamp" not in pod["metadata"]
+                and pod["metadata"]["name"] not in besides
+            ]
+
+        self.cluster.eventually(
+            lambda: bool(names()), what=f"a running worker of {pool}", timeout=timeout
+        )
+        return names()[0]
+
+    def print_volume(self, claim: str, file: str) -> str:
+        """Return the content of a file on a claim's volume, read by a pod of its own."""
+        name = f"reader-{claim}"
+        self.cluster.delete("pod", name, namespace=self.namespace)
+        self.apply(_reader(name, self.release.worker_image, claim, file))
+        self.wait_for("jsonpath={.status.phase}=Succeeded", f"pod/{name}")
+        return self.cluster.logs(name, namespace=self.namespace)
+
+    def _of(self, plural: str, pool: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.cluster.get(
+            plural, "-l", f"{POOL_LABEL}={pool}", namespace=self.namespace
+        )["items"]
+        return found
+
+
+def container_id(pod: Mapping[str, Any], name: str) -> str:
+    """Return the id that the node's runtime gave to a pod's container."""
+    full: str = _container(pod, name)["containerID"]
+    return full.partition("://")[2]
+
+
+def _container(pod: Mapping[str, Any], name: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(
+        each for each in pod["status"]["containerStatuses"] if each["name"] == name
+    )
+    return found
+
+
+def _reader(name: str, image: str, claim: str, file: str) -> dict[str, Any]:
+    script = f"print(open('/volume/{file}').read(), end='')"
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": False,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "fsGroup": 10001,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [
+                {
+                    "name": "main",
+                    "image": image,
+                    "command": ["python", "-c", script],
+                    "securityContext": {
+                        "allowPrivilegeEscalation": False,
+                        "capabilities": {"drop": ["ALL"]},
+                    },
+                    "volumeMounts": [{"name": "volume", "mountPath": "/volume"}],
+                }
+            ],
+            "volumes": [{"name": "volume", "persistentVolumeClaim": {"claimName": claim}}],
+        },
+    }

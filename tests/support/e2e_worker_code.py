@@ -1,0 +1,35 @@
+"""Workflows and activities that the end-to-end tests run in worker pods, given as a ConfigMap."""
+
+from datetime import timedelta
+
+from perdure import activity, workflow
+from perdure.exceptions import ApplicationError
+
+QUICK = {"start_to_close_timeout": timedelta(seconds=10)}
+
+
+@activity.defn
+def fail_first(text: str) -> str:
+    attempt = activity.info().attempt
+    if attempt < 3:
+        raise ApplicationError(f"attempt {attempt} fails on purpose", type="OnPurpose")
+    return f"{text} at attempt {attempt}"
+
+
+@activity.defn
+async def echo(number: int) -> int:
+    return number
+
+
+@workflow.defn
+class FiveActivities:
+    @workflow.run
+    async def run(self) -> int:
+        return sum([await workflow.execute_activity(echo, number, **QUICK) for number in range(5)])
+
+
+@workflow.defn
+class Greeting:
+    @workflow.run
+    async def run(self, name: str) -> str:
+        return await workflow.step(lambda: f"Hello, {name}!", name="greet")
