@@ -24,10 +24,10 @@ demo: $(STAMP) ## the order example, killed in the middle before your eyes and g
 test: lint test-local e2e ## every test there is, the ones on a real cluster included
 
 test-local: $(STAMP) ## all tests but the tier on a real cluster
-	$(BIN)/python -m pytest tests --ignore=tests/e2e
+	$(BIN)/python -m pytest tests --ignore=tests/e2e -m "not cluster"
 
 e2e: $(STAMP) ## the tests on a real cluster (made here if PERDURE_TEST_CONTEXT names none)
-	$(BIN)/python -m pytest tests/e2e
+	$(BIN)/python -m pytest tests/e2e tests/integration -m cluster
 
 lint: $(STAMP) ## formatting, style, types, layers, spelling
 	$(BIN)/ruff format --check operator worker_image tests

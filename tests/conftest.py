@@ -8,6 +8,10 @@ import os
 import pytest
 from hypothesis import settings
 
+from support.cluster import a_cluster
+
+_CLUSTER_FIXTURES = frozenset({"api_cluster", "cluster"})
+
 settings.register_profile("ci", derandomize=True, deadline=None)
 settings.register_profile("nightly", max_examples=2_000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
@@ -18,3 +22,18 @@ def _no_loop_by_default() -> None:
     # looptime asks for the thread's loop in every test; without this asyncio makes one for the
     # answer, which nobody closes, and a later garbage collection warns of it.
     asyncio.set_event_loop(None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that need a real cluster, by what they use rather than by hand."""
+    for item in items:
+        if _needs_cluster(item):
+            item.add_marker(pytest.mark.cluster)
+
+
+def _needs_cluster(item: pytest.Item) -> bool:
+    if _CLUSTER_FIXTURES & set(getattr(item, "fixturenames", ())):
+        return True
+    # A module that starts a cluster by itself has it from there.
+    module = getattr(item, "module", None)
+    return any(value is a_cluster for value in vars(module).values())
