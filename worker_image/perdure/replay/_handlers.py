@@ -6,7 +6,7 @@ import inspect
 import types
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from perdure.common import RawValue
 from perdure.converter import DataConverter
@@ -17,13 +17,19 @@ from perdure.workflow._definition import (
     HandlerDefinition,
     HandlerUnfinishedPolicy,
     UnfinishedSignalHandlersWarning,
+    WorkflowDefinition,
 )
 from perdure.workflow._logging import logger
 from perdure.workflow._runtime import HandlerKind
-from perdure.workflow._types import positional
 
 if TYPE_CHECKING:
     from perdure.replay._run import Run
+
+
+class _Handler(NamedTuple):
+    definition: HandlerDefinition
+    fn: Callable[..., Any]
+    """Bound to the workflow's object, where it is a method."""
 
 
 class Handlers:
@@ -31,13 +37,13 @@ class Handlers:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._handlers: dict[HandlerKind, dict[str | None, HandlerDefinition]] = {
+        self._handlers: dict[HandlerKind, dict[str | None, _Handler]] = {
             "signal": {},
             "query": {},
         }
         self._kept: list[SignalReceived] = []
         self._count = 0
-        self.running: dict[int, tuple[HandlerDefinition, str]] = {}
+        self.running: dict[int, tuple[_Handler, str]] = {}
         """Signal handlers that have begun and not ended."""
 
     def install(self, instance: Any) -> None:
@@ -50,7 +56,9 @@ class Handlers:
         for kind, handlers in marked:
             for name, each in handlers.items():
                 # One that was set by hand while the object was made goes before.
-                self._handlers[kind].setdefault(name, _bound(each, instance))
+                self._handlers[kind].setdefault(
+                    name, _Handler(each, types.MethodType(each.fn, instance))
+                )
 
     def get(self, kind: HandlerKind, name: str | None) -> Callable[..., Any] | None:
         """Return the handler of a name."""
@@ -62,7 +70,8 @@ class Handlers:
         if fn is None:
             self._handlers[kind].pop(name, None)
             return
-        self._handlers[kind][name] = HandlerDefinition(name=name, fn=fn, is_method=False)
+        definition = HandlerDefinition(name=name, fn=fn, is_method=False)
+        self._handlers[kind][name] = _Handler(definition, fn)
         if kind == "signal":
             kept, self._kept = self._kept, []
             for signal in kept:
@@ -91,7 +100,7 @@ class Handlers:
             context=self._run.context.copy(),
         )
 
-    async def _handle(self, number: int, handler: HandlerDefinition, args: Sequence[Any]) -> None:
+    async def _handle(self, number: int, handler: _Handler, args: Sequence[Any]) -> None:
         try:
             result = handler.fn(*args)
             if inspect.isawaitable(result):
@@ -108,7 +117,7 @@ class Handlers:
         cut = [
             name
             for handler, name in self.running.values()
-            if handler.unfinished_policy is HandlerUnfinishedPolicy.WARN_AND_ABANDON
+            if handler.definition.unfinished_policy is HandlerUnfinishedPolicy.WARN_AND_ABANDON
         ]
         if not cut:
             return
@@ -146,57 +155,35 @@ class Handlers:
             else self._run.converter.to_payload(result, f"the answer to query {name!r}")
         )
 
-    def _find(self, kind: HandlerKind, name: str) -> HandlerDefinition | None:
+    def _find(self, kind: HandlerKind, name: str) -> _Handler | None:
         handlers = self._handlers[kind]
         return handlers.get(name) or handlers.get(None)
 
     def _arguments(
-        self, kind: HandlerKind, handler: HandlerDefinition, name: str, payloads: Sequence[Payload]
+        self, kind: HandlerKind, handler: _Handler, name: str, payloads: Sequence[Payload]
     ) -> Sequence[Any]:
-        if handler.name is None:
+        if handler.definition.name is None:
             return name, [RawValue(payload) for payload in payloads]
-        return decode_arguments(
-            self._run.converter,
-            handler.fn,
-            handler.argument_types,
-            payloads,
-            of=f"{kind} {name!r} of {self._run.definition.label}",
-        )
+        of = f"{kind} {name!r} of {self._run.definition.label}"
+        return decode_arguments(self._run.converter, handler.definition, payloads, of)
 
 
 def decode_arguments(
     converter: DataConverter,
-    fn: Callable[..., Any],
-    types: list[Any] | None,
+    taker: HandlerDefinition | WorkflowDefinition,
     payloads: Sequence[Payload],
-    *,
     of: str,
-    skip_self: bool = False,
 ) -> list[Any]:
-    """Decode what ``fn`` is called with; ``of`` names it in errors.
+    """Decode what ``taker`` is called with; ``of`` names it in errors.
 
     Raises:
-        ConversionError: it cannot be decoded, or ``fn`` does not take that many arguments.
+        ConversionError: it cannot be decoded, or there are too many or too few.
     """
-    parameters = positional(fn, skip_self=skip_self)
-    takes_more = any(
-        each.kind is each.VAR_POSITIONAL for each in inspect.signature(fn).parameters.values()
-    )
-    least = sum(each.default is each.empty for each in parameters)
-    most = len(parameters)
-    if len(payloads) < least or (len(payloads) > most and not takes_more):
-        wanted = str(least) if least == most else f"{least} to {most}"
-        raise ConversionError(f"{of} takes {wanted} arguments, got {len(payloads)}")
-    names = [each.name for each in parameters]
-    return converter.from_payloads(payloads, types, of=of, names=names)
-
-
-def _bound(definition: HandlerDefinition, instance: Any) -> HandlerDefinition:
-    return HandlerDefinition(
-        name=definition.name,
-        fn=types.MethodType(definition.fn, instance),
-        is_method=False,
-        unfinished_policy=definition.unfinished_policy,
+    refusal = taker.parameters.refusal(len(payloads))
+    if refusal is not None:
+        raise ConversionError(f"{of} {refusal}")
+    return converter.from_payloads(
+        payloads, taker.argument_types, of=of, names=taker.parameters.names
     )
 
 

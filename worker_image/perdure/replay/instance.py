@@ -251,11 +251,9 @@ class WorkflowInstance:
             return ([RawValue(payload) for payload in payloads],)
         return decode_arguments(
             self._run.converter,
-            definition.run_fn,
-            definition.argument_types,
+            definition,
             payloads,
             of=f"{definition.label}.run",
-            skip_self=True,
         )
 
     def _start(self, _recorded: HistoryEvent) -> None:

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from perdure.exceptions import UsageError
-from perdure.workflow._types import argument_types, return_type
+from perdure.workflow._types import Parameters, argument_types, parameters_of, return_type
 
 WORKFLOW_ATTRIBUTE = "__perdure_workflow_definition__"
 RUN_ATTRIBUTE = "__perdure_workflow_run__"
@@ -47,6 +47,11 @@ class HandlerDefinition:
     """Whether the first parameter is ``self``."""
     unfinished_policy: HandlerUnfinishedPolicy = HandlerUnfinishedPolicy.WARN_AND_ABANDON
     description: str | None = None
+
+    @cached_property
+    def parameters(self) -> Parameters:
+        """What it can be called with."""
+        return parameters_of(self.fn, skip_self=self.is_method)
 
     @cached_property
     def argument_types(self) -> list[Any] | None:
@@ -96,6 +101,11 @@ class WorkflowDefinition:
     def label(self) -> str:
         """What to call it in messages."""
         return self.cls.__qualname__
+
+    @cached_property
+    def parameters(self) -> Parameters:
+        """What a run can be started with."""
+        return parameters_of(self.run_fn, skip_self=True)
 
     @cached_property
     def argument_types(self) -> list[Any] | None:

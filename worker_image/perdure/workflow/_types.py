@@ -7,6 +7,7 @@ named in them before it is defined.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import inspect
 import typing
@@ -43,12 +44,34 @@ UNSET = UnsetType()
 """An argument that was not given, where ``None`` could be one."""
 
 
-def positional(fn: Callable[..., Any], *, skip_self: bool) -> list[inspect.Parameter]:
-    """Return the parameters that can be given by position."""
-    parameters = [
-        each for each in inspect.signature(fn).parameters.values() if each.kind in POSITIONAL
-    ]
-    return parameters[1:] if skip_self else parameters
+@dataclasses.dataclass(frozen=True, slots=True)
+class Parameters:
+    """What a callable can be given by position."""
+
+    names: tuple[str, ...]
+    least: int
+    """How many have no default."""
+    is_open: bool
+    """Whether it takes any number more."""
+
+    def refusal(self, count: int) -> str | None:
+        """Return why ``count`` arguments do not do, in the words of an error."""
+        most = len(self.names)
+        if self.least <= count and (count <= most or self.is_open):
+            return None
+        wanted = f"{self.least} to {most}" if self.least < most else f"{most}"
+        return f"takes {wanted} arguments, got {count}"
+
+
+def parameters_of(fn: Callable[..., Any], *, skip_self: bool) -> Parameters:
+    """Return what ``fn`` can be given by position."""
+    every = list(inspect.signature(fn).parameters.values())
+    taken = [each for each in every if each.kind in POSITIONAL][1 if skip_self else 0 :]
+    return Parameters(
+        names=tuple(each.name for each in taken),
+        least=sum(each.default is each.empty for each in taken),
+        is_open=any(each.kind is each.VAR_POSITIONAL for each in every),
+    )
 
 
 def argument_types(fn: Callable[..., Any], *, skip_self: bool) -> list[Any] | None:
@@ -58,7 +81,7 @@ def argument_types(fn: Callable[..., Any], *, skip_self: bool) -> list[Any] | No
         UsageError: an annotation names something that is not there at run time.
     """
     hints = _hints(fn)
-    names = [each.name for each in positional(fn, skip_self=skip_self)]
+    names = parameters_of(fn, skip_self=skip_self).names
     if any(name not in hints for name in names):
         return None
     return [hints[name] for name in names]
