@@ -1,0 +1,123 @@
+"""The operator's process: its options, its health, and kopf's part."""
+
+from __future__ import annotations
+
+import socket
+
+import aiohttp
+import pytest
+
+from perdure_operator.cluster import ClusterError, UnavailableError
+from perdure_operator.controllers import main
+from perdure_operator.controllers.handlers import build_registry, build_settings
+from perdure_operator.controllers.health import serve_health
+from perdure_operator.controllers.intake import Intake
+from perdure_operator.controllers.metrics import Metrics
+from perdure_operator.controllers.options import parse_options
+from perdure_operator.controllers.workqueue import Schedule, WorkQueue
+from support.operator_scene import Scene
+
+NEEDED = ["--server", "http://127.0.0.1:7233", "--default-image", "worker:1"]
+
+
+def test_options_have_defaults() -> None:
+    options = parse_options(NEEDED)
+
+    assert options.worker_server == "http://127.0.0.1:7233"
+    assert options.namespaces == ()
+    assert options.liveness_port == 8081
+
+
+def test_namespaces_may_be_given_more_than_once() -> None:
+    options = parse_options([*NEEDED, "--namespace", "a", "--namespace", "b"])
+
+    assert options.namespaces == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param([], id="nothing"),
+        pytest.param([*NEEDED, "--qps", "0"], id="no-calls"),
+        pytest.param([*NEEDED, "--workers", "0"], id="no-workers"),
+    ],
+)
+def test_wrong_options_end_the_process_with_words(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parse_options(arguments)
+
+    assert "error:" in capsys.readouterr().err
+
+
+async def test_the_health_port_tells_life_and_metrics() -> None:
+    alive = True
+    metrics = Metrics()
+    metrics.api_call("get", "jobs", 200)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    async with (
+        serve_health(port, metrics, lambda: alive) as bound,
+        aiohttp.ClientSession(f"http://127.0.0.1:{bound}") as client,
+    ):
+        assert bound == port
+        async with client.get("/healthz") as answer:
+            assert answer.status == 200
+        async with client.get("/metrics") as answer:
+            assert "perdure_operator_api_requests_total" in await answer.text()
+        alive = False
+        async with client.get("/healthz") as answer:
+            assert answer.status == 500
+
+
+async def test_kopf_has_nothing_to_write() -> None:
+    scene = Scene()
+    registry = build_registry(Intake(scene.world, WorkQueue(Schedule())), in_cluster=False)
+    settings = build_settings()
+
+    assert not registry._changing.get_all_handlers()
+    assert not registry._spawning.get_all_handlers()
+    assert not registry._indexing.get_all_handlers()
+    assert not settings.posting.enabled
+    assert settings.peering.standalone
+    assert settings.scanning.disabled
+
+
+async def test_kopf_watches_what_is_ours_and_no_more() -> None:
+    scene = Scene()
+    registry = build_registry(Intake(scene.world, WorkQueue(Schedule())), in_cluster=True)
+    selectors = [handler.selector for handler in registry._watching.get_all_handlers()]
+
+    assert {str(each.any_name) for each in selectors if each} == {
+        "workflows",
+        "activities",
+        "workerpools",
+        "jobs",
+        "pods",
+    }
+    assert len(build_settings().watching.label_selectors) == 2
+
+
+class Discovering:
+    """A cluster that has the kinds only after some looks."""
+
+    def __init__(self, *answers: frozenset[str] | ClusterError) -> None:
+        self.answers = list(answers)
+
+    async def serves(self, group: str, version: str) -> frozenset[str]:
+        assert (group, version) == ("perdure.dev", "v1alpha1")
+        answer = self.answers.pop(0)
+        if isinstance(answer, ClusterError):
+            raise answer
+        return answer
+
+
+@pytest.mark.looptime
+async def test_the_operator_waits_for_its_kinds(caplog: pytest.LogCaptureFixture) -> None:
+    kinds = frozenset({"workflows", "activities", "workerpools", "workflows/status"})
+    cluster = Discovering(UnavailableError("discover", "away"), frozenset({"workflows"}), kinds)
+    await main.wait_for_kinds(cluster)  # type: ignore[arg-type] # it asks no more than this
+
+    assert not cluster.answers
+    assert "are they installed?" in caplog.text
