@@ -309,12 +309,15 @@ async def test_a_thread_that_opted_out_ends_by_itself_and_has_its_result(worker,
     assert report.result == converter.to_payload("stopped by itself")
 
 
-async def test_an_attempt_that_the_server_gave_up_is_stopped(worker):
+async def test_an_attempt_that_the_server_gave_up_is_stopped(worker, caplog):
     worker.say(task("wait_for_ever"))
     await until_it_has_begun()
     worker.say(CancelActivity(attempt=REF, reason="timed_out"))
     report = await worker.hear(ActivityReport)
     assert report.failure.info == TimeoutInfo(timeout=TimeoutKind.START_TO_CLOSE)
+    worker.say(ReportAccepted(attempt=REF, accepted=False))
+    (record,) = caplog.records
+    assert record.message.endswith("is stopped: the server says timed_out")
 
 
 async def test_cancelling_what_is_over_does_nothing(worker):

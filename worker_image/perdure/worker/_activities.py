@@ -40,6 +40,8 @@ class Activities:
         self._outbox = outbox
         self._running: dict[AttemptRef, Attempt] = {}
         self._reported: dict[AttemptRef, ActivityReport] = {}
+        self._given_up: set[AttemptRef] = set()
+        """Attempts that the server itself said were over: it will refuse their reports."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._settled = asyncio.Event()
 
@@ -69,13 +71,20 @@ class Activities:
     def cancel(self, message: CancelActivity) -> None:
         """Ask an attempt to stop, at once and whether or not it sends heartbeats."""
         attempt = self._running.get(message.attempt)
-        if attempt is not None:
-            attempt.cancel(_REASONS.get(message.reason, _REASONS["cancel_requested"]))
+        if attempt is None:
+            return
+        details = _REASONS.get(message.reason, _REASONS["cancel_requested"])
+        if not details.cancel_requested:
+            self._given_up.add(message.attempt)
+            logger.warning("The %s is stopped: the server says %s", attempt.label, message.reason)
+        attempt.cancel(details)
 
     def acknowledge(self, message: ReportAccepted) -> None:
         """A report is on disk, or came too late."""
         report = self._reported.pop(message.attempt, None)
-        if report is not None and not message.accepted:
+        expected = message.attempt in self._given_up
+        self._given_up.discard(message.attempt)
+        if report is not None and not message.accepted and not expected:
             logger.warning(
                 "The report of attempt %d of activity %d of run %s came too late and is dropped: "
                 "the attempt timed out, or this worker's lease passed, or the run is over",
