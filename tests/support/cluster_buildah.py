@@ -55,6 +55,10 @@ class Buildah:
         """Write an image to a docker-archive."""
         self._buildah("push", "-q", image_name, f"docker-archive:{archive}:{image_name}")
 
+    def load(self, archive: Path) -> None:
+        """Take up the image of a docker-archive, for others to be built on."""
+        self._buildah("pull", "-q", f"docker-archive:{archive}")
+
     def _make_base(self) -> None:
         if self._buildah("images", "-q", "--filter", f"reference={self.base}").strip():
             return

@@ -66,6 +66,9 @@ class Builder(Protocol):
     def save(self, image_name: str, archive: Path) -> None:
         """Write an image to a docker-archive."""
 
+    def load(self, archive: Path) -> None:
+        """Take up the image of a docker-archive, for others to be built on."""
+
 
 class Docker:
     """Builds with the Docker engine, on the Python image of the version that runs this."""
@@ -84,6 +87,10 @@ class Docker:
         """Write an image to a docker-archive."""
         run(["docker", "save", "-o", archive, image_name], timeout=300)
 
+    def load(self, archive: Path) -> None:
+        """Take up the image of a docker-archive, for others to be built on."""
+        run(["docker", "load", "-q", "-i", archive], timeout=300)
+
 
 def build_images(
     images: Iterable[Image] = (WORKER, OPERATOR), *, announce: Announce = print
@@ -97,8 +104,13 @@ def build_images(
     with file_lock(lock, wait=1800, announce=announce) as held:
         if not held:
             raise TimeoutError(f"another process kept {lock} for half an hour")
-        builder: Builder = Docker() if docker_runs() else Buildah(announce=announce)
+        builder = choose_builder(announce=announce)
         return {image.name: _build(image, builder, announce=announce) for image in images}
+
+
+def choose_builder(*, announce: Announce = print) -> Builder:
+    """Return what builds images on this machine."""
+    return Docker() if docker_runs() else Buildah(announce=announce)
 
 
 def _build(image: Image, builder: Builder, *, announce: Announce) -> Path:
