@@ -19,7 +19,13 @@ from perdure.protocol import events as ev
 from perdure.protocol.failures import ApplicationInfo, CanceledInfo, Failure
 from perdure.protocol.messages import Activation, StepResult, TaskProgress
 from perdure.protocol.payloads import RetryPolicy
-from perdure.protocol.verbs import CancelRequest, SignalRequest, TerminateRequest
+from perdure.protocol.verbs import (
+    CancelRequest,
+    ResumeRequest,
+    SignalRequest,
+    SuspendRequest,
+    TerminateRequest,
+)
 from perdure_operator.engine import attempts, decisions
 from perdure_operator.engine.errors import RefusedError
 from perdure_operator.engine.transitions import OpenActivity, Transition
@@ -127,6 +133,13 @@ class RunMachine(RuleBasedStateMachine):
     @rule()
     def somebody_cancels(self) -> None:
         self.decide(decisions.request_cancel, CancelRequest(**TARGET))
+
+    @rule(held=st.booleans())
+    def somebody_suspends_or_resumes(self, held: bool) -> None:
+        if held:
+            self.decide(decisions.suspend, SuspendRequest(**TARGET))
+        else:
+            self.decide(decisions.resume, ResumeRequest(**TARGET))
 
     @rule(often=st.integers(0, 19))
     def somebody_terminates(self, often: int) -> None:

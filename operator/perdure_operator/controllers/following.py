@@ -13,7 +13,6 @@ from perdure.protocol.verbs import (
     QueueDescription,
     QueuesRequest,
     RunChange,
-    RunStatus,
     WatchRequest,
 )
 from perdure_operator.cluster import WORKER_POOLS
@@ -78,7 +77,7 @@ class Follower:
         key = self._world.roster.find(change.namespace, change.workflow_id)
         if key is not None:
             # How it ended is what somebody waits for.
-            self._queue.add(key, urgent=change.status is not RunStatus.RUNNING)
+            self._queue.add(key, urgent=not change.status.is_open)
 
     def _notice_queues(self, queues: tuple[QueueDescription, ...]) -> None:
         was_known = self._world.queues.is_known

@@ -16,7 +16,6 @@ from perdure.protocol.verbs import (
     ResultRequest,
     ResultResponse,
     RunDescription,
-    RunStatus,
 )
 from perdure_operator.controllers.server import RunNotFoundError, Server
 
@@ -48,7 +47,7 @@ class RunFacts:
     @property
     def is_closed(self) -> bool:
         """Whether the run has ended."""
-        return self.description.status is not RunStatus.RUNNING
+        return not self.description.status.is_open
 
     @property
     def has_whole_history(self) -> bool:
@@ -123,7 +122,7 @@ async def _read_page(
 
 
 async def _read_result(server: Server, run: RunDescription) -> ResultResponse | None:
-    if run.status is RunStatus.RUNNING:
+    if run.status.is_open:
         return None
     return await server.call(
         ResultRequest(

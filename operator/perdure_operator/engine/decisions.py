@@ -21,8 +21,10 @@ from perdure.protocol.messages import Activation, StepResult, TaskProgress
 from perdure.protocol.payloads import Millis
 from perdure.protocol.verbs import (
     CancelRequest,
+    ResumeRequest,
     SignalRequest,
     StartRequest,
+    SuspendRequest,
     TerminateRequest,
 )
 from perdure_operator.engine import attempts
@@ -120,6 +122,20 @@ def terminate(run: Run, request: TerminateRequest) -> list[Event]:
             reason=request.reason, details=request.details, identity=request.identity
         )
     ]
+
+
+def suspend(run: Run, request: SuspendRequest) -> list[Event]:
+    """Somebody holds the run; holding it again changes nothing."""
+    _refuse_closed(run, "suspended")
+    if run.is_suspended:
+        return []
+    return [ev.Suspended(reason=request.reason, identity=request.identity)]
+
+
+def resume(run: Run, request: ResumeRequest) -> list[Event]:
+    """Somebody lets the run go on; a run that is not held just goes on."""
+    _refuse_closed(run, "resumed")
+    return [ev.Resumed(identity=request.identity)] if run.is_suspended else []
 
 
 def fire_timer(run: Run, seq: int, due: Millis) -> list[Event]:

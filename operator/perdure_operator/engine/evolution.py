@@ -164,6 +164,14 @@ def _cancel_requested(run: Run, recorded: HistoryEvent, _event: ev.CancelRequest
     run.last_resolution = recorded.id
 
 
+def _suspended(run: Run, _recorded: HistoryEvent, _event: ev.Suspended) -> None:
+    run.status = RunStatus.SUSPENDED
+
+
+def _resumed(run: Run, _recorded: HistoryEvent, _event: ev.Resumed) -> None:
+    run.status = RunStatus.RUNNING
+
+
 def _closed(status: RunStatus) -> Callable[[Run, HistoryEvent, Any], None]:
     def close(run: Run, recorded: HistoryEvent, event: Any) -> None:
         run.closing = event
@@ -195,6 +203,8 @@ _EVOLUTIONS: dict[type, Callable[[Run, HistoryEvent, Any], None]] = {
     ev.TimerCanceled: _timer_canceled,
     ev.SignalReceived: _signal_received,
     ev.CancelRequested: _cancel_requested,
+    ev.Suspended: _suspended,
+    ev.Resumed: _resumed,
     ev.WorkflowCompleted: _closed(RunStatus.COMPLETED),
     ev.WorkflowFailed: _closed(RunStatus.FAILED),
     ev.WorkflowCanceled: _closed(RunStatus.CANCELED),

@@ -82,6 +82,11 @@ class Run:
         return self.last_resolution > self.through or self.busy
 
     @property
+    def is_suspended(self) -> bool:
+        """Whether somebody holds it: its code is not run and no attempt begins."""
+        return self.status is RunStatus.SUSPENDED
+
+    @property
     def deadline(self) -> Millis | None:
         """When it times out, if ever."""
         limits = [t for t in (self.start.execution_timeout, self.start.run_timeout) if t]
@@ -116,7 +121,7 @@ class Run:
             history_bytes=self.history_bytes,
             digest=self.digest,
             current_step=self.current_step,
-            task_pending=self.needs_task,
+            task_pending=self.needs_task and not self.is_suspended,
             watched=self.watched,
             request_id=self.start.request_id,
         )

@@ -53,6 +53,8 @@ class ActivityTasks:
         self, hot: HotRun, scheduled: ev.ActivityScheduled, activity: OpenActivity
     ) -> OpenActivity:
         """Begin the next attempt if a worker has a slot for it right now."""
+        if hot.run.is_suspended:
+            return activity
         key = (hot.run.ref.namespace, activity.task_queue)
         session = self._dispatcher.pick_for_activity(key, scheduled.activity_type)
         if session is None:
@@ -82,7 +84,7 @@ class ActivityTasks:
         if begun.is_started:
             self._keeper.record(hot, (), attempts_changed=(begun,))
         else:
-            self._wait_for_worker(hot, activity)
+            self._wait_for_worker(hot, activity)  # suspended meanwhile, or the slot is gone
 
     def after_commit(self, hot: HotRun, transition: Transition) -> None:
         """Send what was begun, wait for what was not, stop what is not wanted."""
@@ -95,8 +97,12 @@ class ActivityTasks:
             if current is not None:
                 self._watch(hot, current)
         for recorded in transition.events:
-            if isinstance(recorded.event, ev.ActivityCancelRequested):
-                self._tell_worker(hot, recorded.event.seq)
+            match recorded.event:
+                case ev.ActivityCancelRequested(seq=seq):
+                    self._tell_worker(hot, seq)
+                case ev.Resumed():
+                    for activity in tuple(hot.run.activities.values()):
+                        self._watch(hot, activity)
         for seq in transition.drop_activities:
             self._dispatcher.drop_activity((hot.run_id, seq))
         if hot.run.is_closed and transition.drop_activities:
@@ -144,6 +150,8 @@ class ActivityTasks:
         if isinstance(waiting, OpenActivity) and waiting.wake < NEVER:
             hot.run.activities[activity.seq] = waiting
             self._alarms.set(waiting.wake, Alarm.ACTIVITY, hot.run_id, activity.seq)
+        if hot.run.is_suspended:
+            return
         key = (hot.run.ref.namespace, activity.task_queue)
         self._dispatcher.add_activity(key, (hot.run_id, activity.seq))
 

@@ -69,7 +69,10 @@ def change(row: RunRow) -> RunChange:
 def description(hot: HotRun, now: Millis) -> RunDescription:
     """Return all that is known of a run short of its history."""
     run = hot.run
-    failure = run.task_failure
+    recorded = run.task_failure
+    cause, failure = hot.failure_cause, hot.failure
+    if failure is None and recorded is not None:
+        cause, failure = recorded.cause, recorded.failure
     return RunDescription(
         namespace=run.ref.namespace,
         workflow_id=run.ref.workflow_id,
@@ -89,8 +92,8 @@ def description(hot: HotRun, now: Millis) -> RunDescription:
             _pending(run, activity, now) for _, activity in sorted(run.activities.items())
         ),
         task_attempt=max(hot.failures, 1 if failure else 0) + 1,
-        task_failure_cause=failure.cause if failure else "",
-        task_failure=failure.failure if failure else None,
+        task_failure_cause=cause,
+        task_failure=failure,
         cancel_requested=run.cancel_requested,
     )
 

@@ -19,6 +19,7 @@ from msgspec import structs
 
 from perdure.protocol import events as ev
 from perdure.protocol.events import Event, HistoryEvent
+from perdure.protocol.failures import Failure
 from perdure.protocol.messages import RunRef
 from perdure.protocol.payloads import Millis
 from perdure_operator.engine import decisions, recording
@@ -74,6 +75,8 @@ class HotRun:
     failures: int = 0
     """Times in a row that its code failed."""
     failure_cause: str = ""
+    failure: Failure | None = None
+    """Of the last time; history has only the first."""
     not_before: Millis = 0
     """When its failed code is tried again."""
     queries: list[object] = field(default_factory=list)

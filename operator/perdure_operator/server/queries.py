@@ -81,12 +81,11 @@ class Queries:
     async def _place(self, hot: HotRun, question: Question) -> None:
         """Ask a worker; or wait until the run's code has been told all, or a worker comes."""
         if hot.failures:
-            failure = hot.run.task_failure
             raise VerbError(
                 "TaskFailing",
                 f"the code of {hot.run.ref.workflow_id!r} keeps failing ({hot.failure_cause}, "
                 f"{hot.failures} times) and cannot answer: "
-                f"{failure.failure.message if failure else ''}",
+                f"{hot.failure.message if hot.failure else ''}",
             )
         if hot.task is not None or hot.run.needs_task:
             hot.queries.append(question)

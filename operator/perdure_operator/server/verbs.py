@@ -41,6 +41,8 @@ class Verbs:
             vb.QueryRequest: self.query,
             vb.CancelRequest: self.cancel,
             vb.TerminateRequest: self.terminate,
+            vb.SuspendRequest: self.suspend,
+            vb.ResumeRequest: self.resume,
             vb.ResultRequest: self.result,
             vb.DescribeRequest: self.describe,
             vb.HistoryRequest: self.history,
@@ -136,6 +138,14 @@ class Verbs:
         """End an open run without asking its code."""
         _check_payloads(request.details, "details of the termination")
         return await self._decide(request, decisions.terminate)
+
+    async def suspend(self, request: vb.SuspendRequest) -> vb.Done:
+        """Hold an open run where it is."""
+        return await self._decide(request, decisions.suspend)
+
+    async def resume(self, request: vb.ResumeRequest) -> vb.Done:
+        """Let a suspended run go on."""
+        return await self._decide(request, decisions.resume)
 
     async def _decide(self, request: Any, decide: Callable[[Run, Any], list[ev.Event]]) -> vb.Done:
         hot = await self._hot(request)

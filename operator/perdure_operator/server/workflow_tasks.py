@@ -73,7 +73,7 @@ class WorkflowTasks:
 
     def advance(self, hot: HotRun) -> None:
         """Hand out the run's task if there is one and nobody has it."""
-        if hot.task is not None or hot.broken or hot.commits:
+        if hot.task is not None or hot.broken or hot.commits or hot.run.is_suspended:
             return
         if not hot.run.needs_task:
             self.on_rest(hot)
@@ -146,7 +146,13 @@ class WorkflowTasks:
             return  # The task is still being read from the store: it will bring everything.
         events = self._keeper.recent(hot, hot.told)
         assert events is not None, "what a worker has not been told is always in memory"
-        if not events and held.told_number == held.acknowledged:
+        has_reported = held.told_number != held.acknowledged
+        if hot.run.is_suspended:
+            # What it has finished is recorded; it is not told so, for then it would go on.
+            if has_reported:
+                self._drop(hot, "the run is suspended")
+            return
+        if not events and not has_reported:
             return
         hot.told = events[-1].id if events else hot.told
         held.told_number = held.acknowledged
@@ -182,7 +188,7 @@ class WorkflowTasks:
             self._drop(hot, str(refusal))
             self.advance(hot)
             return
-        hot.failures, hot.failure_cause = 0, ""
+        hot.failures, hot.failure_cause, hot.failure = 0, "", None
 
         def recorded() -> None:
             held.acknowledged = report.number
@@ -208,7 +214,7 @@ class WorkflowTasks:
         self._release(hot)
         hot.sticky = None
         hot.failures += 1
-        hot.failure_cause = cause
+        hot.failure_cause, hot.failure = cause, failure
         backoff = min(MAX_BACKOFF, FIRST_BACKOFF * 2 ** min(hot.failures - 1, 10))
         hot.not_before = self._now() + backoff
         self._alarms.set(hot.not_before, Alarm.TASK, hot.run_id)

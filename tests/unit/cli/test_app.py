@@ -11,8 +11,8 @@ from perdure.cli.app import build_app
 from perdure.cli.verbs import run
 
 VERBS = [
-    "run", "dev", "worker", "start", "list", "show", "result", "signal", "query", "cancel",
-    "terminate",
+    "run", "dev", "worker", "start", "list", "show", "result", "signal", "query",
+    "suspend", "resume", "cancel", "terminate",
 ]  # fmt: skip
 
 

@@ -263,7 +263,7 @@ def test_an_empty_list_says_so_beside_the_output(perdure):
 def test_an_unknown_status_is_refused(perdure):
     told = perdure("list", "--status", "Done")
     assert told.code == 2
-    assert "Running, Completed" in told.err
+    assert "Running, Suspended, Completed" in told.err
 
 
 # --- show --------------------------------------------------------------------------------------

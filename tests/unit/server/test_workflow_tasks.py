@@ -14,8 +14,10 @@ from perdure.protocol.payloads import MAX_PAYLOAD_BYTES, Payload
 from perdure.protocol.verbs import (
     CancelRequest,
     DescribeRequest,
+    ResumeRequest,
     RunStatus,
     SignalRequest,
+    SuspendRequest,
     TerminateRequest,
 )
 from perdure_operator.server.workflow_tasks import FIRST_BACKOFF
@@ -346,3 +348,81 @@ async def test_a_draining_worker_is_given_nothing_new() -> None:
         assert not await worker.has(msg.WorkflowTask)
         other = await world.worker("w2")
         assert await other.has(msg.WorkflowTask)
+
+
+# --- suspended runs ----------------------------------------------------------------------------
+
+
+async def test_a_suspended_run_finishes_its_step_and_begins_nothing() -> None:
+    async with World() as world:
+        worker = await world.worker()
+        run_id = await world.start()
+        task = await worker.take(msg.WorkflowTask)
+        await world.verbs.suspend(SuspendRequest(**TARGET, reason="the bank is closed"))
+        assert not await worker.has(msg.TaskEvents)
+        await worker.progress(task, through=1, steps=(StepResult(seq=1, name="s"),), done=False)
+        assert (await worker.take(msg.TaskRefused)).reason == "the run is suspended"
+        assert await world.names(run_id) == ["WorkflowStarted", "Suspended", "StepCompleted"]
+        await world.verbs.signal(SignalRequest(**TARGET, name="approve"))
+        assert not await worker.has(msg.WorkflowTask)
+        await world.verbs.resume(ResumeRequest(**TARGET))
+        again = await worker.take(msg.WorkflowTask)
+        assert again.complete
+        await worker.progress(again, cmd.CompleteWorkflow())
+        assert (await world.names(run_id))[-1] == "WorkflowCompleted"
+
+
+async def test_a_suspended_run_stays_so_over_a_restart_and_waits_for_no_worker() -> None:
+    async with World() as world:
+        await world.start()
+        await world.verbs.suspend(SuspendRequest(**TARGET))
+        await world.verbs.suspend(SuspendRequest(**TARGET))
+        await world.restart()
+        worker = await world.worker()
+        assert not await worker.has(msg.WorkflowTask)
+        assert world.host.dispatcher.backlog == 0
+        described = await world.verbs.describe(DescribeRequest(**TARGET))
+        assert described.status is RunStatus.SUSPENDED
+        assert described.events == 2
+        await world.verbs.resume(ResumeRequest(**TARGET))
+        await world.verbs.resume(ResumeRequest(**TARGET))
+        assert await worker.has(msg.WorkflowTask)
+
+
+async def test_a_suspended_runs_timers_fire_and_are_told_when_it_is_resumed() -> None:
+    async with World() as world:
+        worker = await world.worker()
+        run_id = await world.start()
+        await worker.progress(await worker.take(msg.WorkflowTask), cmd.StartTimer(seq=1, delay=500))
+        await world.verbs.suspend(SuspendRequest(**TARGET))
+        await asyncio.sleep(1)
+        assert (await world.names(run_id))[-1] == "TimerFired"
+        assert not await worker.has(msg.WorkflowTask)
+        await world.verbs.resume(ResumeRequest(**TARGET))
+        assert await worker.has(msg.WorkflowTask)
+
+
+async def test_a_suspended_run_begins_no_attempt() -> None:
+    async with World() as world:
+        worker = await world.worker()
+        await world.start()
+        await worker.progress(await worker.take(msg.WorkflowTask), schedule(1), schedule(2))
+        first = await worker.take(msg.ActivityTask)
+        await worker.take(msg.ActivityTask)
+        await world.verbs.suspend(SuspendRequest(**TARGET))
+        await worker.say(msg.ActivityReport(attempt=first.attempt, failure=Failure(message="no")))
+        for _ in range(3):
+            await worker.say(msg.Ping())
+            await asyncio.sleep(1)
+        assert not await worker.has(msg.ActivityTask)
+        await world.verbs.resume(ResumeRequest(**TARGET))
+        again = await worker.take(msg.ActivityTask)
+        assert (again.attempt.seq, again.attempt.attempt) == (1, 2)
+
+
+async def test_a_suspended_run_can_be_terminated() -> None:
+    async with World() as world:
+        run_id = await world.start()
+        await world.verbs.suspend(SuspendRequest(**TARGET))
+        await world.verbs.terminate(TerminateRequest(**TARGET))
+        assert (await world.names(run_id))[-1] == "WorkflowTerminated"

@@ -29,7 +29,6 @@ from perdure.protocol.verbs import (
     ResultRequest,
     ResultResponse,
     RunDescription,
-    RunStatus,
     StartRequest,
 )
 
@@ -114,7 +113,7 @@ async def _run(job: Job, address: str) -> ResultResponse:
     try:
         async with open_service(address) as service:
             found = await _find(service, job)
-            if found is not None and found.status is not RunStatus.RUNNING:
+            if found is not None and not found.status.is_open:
                 print_line(f"{job.workflow_id} is over; this is how it ended", to_stderr=True)
                 return await _result(service, found.run_id, job)
             run_id = found.run_id if found else await _start(service, job)

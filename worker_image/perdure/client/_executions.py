@@ -28,6 +28,13 @@ class WorkflowExecutionStatus(IntEnum):
     CANCELED = 4
     TERMINATED = 5
     TIMED_OUT = 7
+    SUSPENDED = 8
+    """Open, and held by somebody; not in Temporal's API under this name."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the run has not ended."""
+        return self in (WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.SUSPENDED)
 
     @classmethod
     def of(cls, status: RunStatus) -> WorkflowExecutionStatus:

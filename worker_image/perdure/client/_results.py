@@ -52,7 +52,7 @@ async def wait_for_end(
             lambda: client.service.call(request, timeout=rpc_timeout),  # noqa: B023 - awaited here
             f"the end of {workflow_id!r}",
         )
-        if answer.status is not RunStatus.RUNNING:
+        if not answer.status.is_open:
             return answer
         request = msgspec.structs.replace(request, run_id=answer.run_id)
 

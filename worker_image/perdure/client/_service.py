@@ -97,7 +97,11 @@ class Service:
     @overload
     async def call(
         self,
-        request: verbs.SignalRequest | verbs.CancelRequest | verbs.TerminateRequest,
+        request: verbs.SignalRequest
+        | verbs.CancelRequest
+        | verbs.TerminateRequest
+        | verbs.SuspendRequest
+        | verbs.ResumeRequest,
         *,
         timeout: timedelta | None = None,
     ) -> verbs.Done: ...

@@ -271,6 +271,31 @@ class WorkflowHandle(Generic[SelfType, ReturnType]):
         )
         await self._client.service.call(request, timeout=rpc_timeout)
 
+    async def suspend(
+        self, *, reason: str | None = None, rpc_timeout: timedelta | None = None
+    ) -> None:
+        """Hold the workflow where it is until :meth:`resume`; not in Temporal's API.
+
+        What runs is finished and recorded, timers fire and signals are kept; nothing new begins.
+
+        Args:
+            reason: for people.
+            rpc_timeout: for one attempt of the call.
+        """
+        request = verbs.SuspendRequest(
+            **self._target(started=True), reason=reason or "", identity=self._client.identity
+        )
+        await self._client.service.call(request, timeout=rpc_timeout)
+
+    async def resume(self, *, rpc_timeout: timedelta | None = None) -> None:
+        """Let a suspended workflow go on; one that is not suspended just goes on.
+
+        Args:
+            rpc_timeout: for one attempt of the call.
+        """
+        request = verbs.ResumeRequest(**self._target(started=True), identity=self._client.identity)
+        await self._client.service.call(request, timeout=rpc_timeout)
+
     async def describe(
         self, *, rpc_timeout: timedelta | None = None
     ) -> WorkflowExecutionDescription:
@@ -337,7 +362,7 @@ class WorkflowHandle(Generic[SelfType, ReturnType]):
         clean = condition is QueryRejectCondition.NOT_COMPLETED_CLEANLY and (
             status is WorkflowExecutionStatus.COMPLETED
         )
-        if status is not WorkflowExecutionStatus.RUNNING and not clean:
+        if not status.is_open and not clean:
             raise WorkflowQueryRejectedError(status)
 
     def _target(self, *, started: bool = False) -> Target:

@@ -203,6 +203,19 @@ class CancelRequested(_Event, frozen=True, kw_only=True, omit_defaults=True):
     identity: str = ""
 
 
+class Suspended(_Event, frozen=True, kw_only=True, omit_defaults=True):
+    """Somebody held the run: its code is not run and no attempt begins until it is resumed."""
+
+    reason: str = ""
+    identity: str = ""
+
+
+class Resumed(_Event, frozen=True, kw_only=True, omit_defaults=True):
+    """Somebody let a suspended run go on."""
+
+    identity: str = ""
+
+
 class WorkflowCompleted(_Event, frozen=True, kw_only=True, omit_defaults=True):
     """The run returned. Command event of ``CompleteWorkflow``."""
 
@@ -251,6 +264,8 @@ Event = (
     | TimerCanceled
     | SignalReceived
     | CancelRequested
+    | Suspended
+    | Resumed
     | WorkflowCompleted
     | WorkflowFailed
     | WorkflowCanceled

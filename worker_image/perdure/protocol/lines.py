@@ -120,7 +120,11 @@ def _run_detail(event: ev.Event) -> str:
             return f": {failure_text(failure)}"
         case ev.WorkflowCanceled(details=details):
             return f": {_values(details)}" if details else ""
-        case ev.CancelRequested(reason=reason) | ev.WorkflowTerminated(reason=reason):
+        case (
+            ev.CancelRequested(reason=reason)
+            | ev.Suspended(reason=reason)
+            | ev.WorkflowTerminated(reason=reason)
+        ):
             return f": {_short(reason)}" if reason else ""
         case _:
             return ""

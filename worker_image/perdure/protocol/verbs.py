@@ -20,11 +20,18 @@ class RunStatus(StrEnum):
     """Where a run is; the values are what people read."""
 
     RUNNING = "Running"
+    SUSPENDED = "Suspended"
+    """Open, but its code is not run and no attempt begins until it is resumed."""
     COMPLETED = "Completed"
     FAILED = "Failed"
     CANCELED = "Canceled"
     TERMINATED = "Terminated"
     TIMED_OUT = "TimedOut"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the run has not ended."""
+        return self in (RunStatus.RUNNING, RunStatus.SUSPENDED)
 
 
 class IdReusePolicy(StrEnum):
@@ -129,6 +136,22 @@ class CancelRequest(TargetRequest, frozen=True, kw_only=True, omit_defaults=True
     """``cancel``: ask an open run to end. Answered with :class:`Done`."""
 
     reason: str = ""
+    identity: str = ""
+
+
+class SuspendRequest(TargetRequest, frozen=True, kw_only=True, omit_defaults=True):
+    """``suspend``: hold an open run where it is. Answered with :class:`Done`.
+
+    What runs is finished and recorded; timers fire and signals are kept; nothing new begins.
+    """
+
+    reason: str = ""
+    identity: str = ""
+
+
+class ResumeRequest(TargetRequest, frozen=True, kw_only=True, omit_defaults=True):
+    """``resume``: let a suspended run go on. Answered with :class:`Done`."""
+
     identity: str = ""
 
 
@@ -344,6 +367,8 @@ VERBS: dict[type[_Verb], tuple[str, type[_Verb]]] = {
     QueryRequest: ("query", QueryResponse),
     CancelRequest: ("cancel", Done),
     TerminateRequest: ("terminate", Done),
+    SuspendRequest: ("suspend", Done),
+    ResumeRequest: ("resume", Done),
     ResultRequest: ("result", ResultResponse),
     DescribeRequest: ("describe", RunDescription),
     HistoryRequest: ("history", HistoryResponse),

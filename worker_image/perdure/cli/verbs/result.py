@@ -31,12 +31,12 @@ def result(
 
 
 async def _wait(service: Service, namespace: str, workflow_id: str, run_id: str) -> ResultResponse:
-    from perdure.protocol.verbs import ResultRequest, RunStatus
+    from perdure.protocol.verbs import ResultRequest
 
     while True:
         answer = await service.call(
             ResultRequest(namespace=namespace, workflow_id=workflow_id, run_id=run_id)
         )
-        if answer.status is not RunStatus.RUNNING:
+        if not answer.status.is_open:
             return answer
         run_id = answer.run_id  # a newer run of the id is not what was asked for
