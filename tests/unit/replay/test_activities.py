@@ -321,7 +321,10 @@ def test_a_cancelled_activity_that_nobody_awaits_is_no_lost_error(
         del handle
         await asyncio.sleep(1)
 
-    RunDriver(one(call)).play()
+    run = RunDriver(one(call))
+    run.activate()
+    run.advance(1).activate()
+    run.finish_cancelled_activity(1).activate()
     gc.collect()
 
     assert caplog.text == ""
