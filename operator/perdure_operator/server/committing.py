@@ -72,17 +72,16 @@ class Committer:
     async def _commit(self, batch: list[_Submission]) -> None:
         void = [each for each in batch if each.is_void()]
         live = [each for each in batch if each not in void] if void else batch
-        began = perf_counter()
         outcomes = await self._outcomes(live) if live else []
-        self._metrics.observe_commit(perf_counter() - began, len(live))
         for each, outcome in zip(live, outcomes, strict=True):
             _tell(each, outcome)
         for each in void:
             _tell(each, Outcome.CONFLICT)
 
     async def _outcomes(self, batch: list[_Submission]) -> Sequence[Outcome | StoreError]:
+        began = perf_counter()
         try:
-            return await self._store.commit([each.transition for each in batch])
+            outcomes = await self._store.commit([each.transition for each in batch])
         except StoreError as error:
             self._metrics.commit_failures.inc()
             return [error] * len(batch)
@@ -91,6 +90,8 @@ class Committer:
                 log.critical("run %s: %s", batch[0].transition.row.run_id, error, exc_info=True)
                 return [StoreError(f"it cannot be written: {error}")]
             return [outcome for each in batch for outcome in await self._outcomes([each])]
+        self._metrics.observe_commit(perf_counter() - began, len(batch))
+        return outcomes
 
 
 def _tell(submission: _Submission, outcome: Outcome | StoreError) -> None:

@@ -137,3 +137,15 @@ async def test_what_was_decided_on_something_unwritten_is_not_written(
         await asyncio.sleep(2)
         await world.verbs.signal(signals[0])
         assert await world.names(run_id) == ["WorkflowStarted", "SignalReceived"]
+
+
+async def test_a_commit_that_failed_is_counted_as_a_failure_only() -> None:
+    async with World() as world:
+        await world.start()
+        world.store.failing = True
+        with pytest.raises(VerbError):
+            await world.verbs.signal(SignalRequest(**TARGET, name="s"))
+        counted = world.host.metrics.render().decode().splitlines()
+        assert "perdure_store_commits_total 1.0" in counted
+        assert "perdure_store_transitions_total 1.0" in counted
+        assert "perdure_store_commit_failures_total 1.0" in counted
