@@ -39,6 +39,8 @@ class FakeRun:
     task_failure_cause: str = ""
     task_failure: Failure | None = None
     history_bytes: int = 100
+    unseen: int = 0
+    """How many of the last events were recorded after the run was described."""
 
     def record(self, event: ev.Event) -> None:
         self.events.append(HistoryEvent(len(self.events) + 1, START + len(self.events), event))
@@ -140,7 +142,7 @@ class FakeServer:
             status=run.status,
             started=START,
             closed=None if run.status is RunStatus.RUNNING else run.events[-1].time,
-            events=len(run.events),
+            events=len(run.events) - run.unseen,
             current_step=run.current_step,
             history_bytes=run.history_bytes,
             digest=f"{len(run.events):064x}",

@@ -68,8 +68,6 @@ async def converge(
                 elif outcome is not None:
                     outcomes.append(outcome)
         except ServerUnavailableError as error:
-            if any(isinstance(outcome, ServerAway) for outcome in outcomes):
-                raise
             outcomes.append(ServerAway(message=str(error)))
             continue
         if not step.look_at_once:

@@ -100,6 +100,18 @@ async def test_a_run_started_before_a_crash_is_found_again_not_started_anew(scen
     assert scene.status(WORKFLOWS, NAME)["runId"] == "run-1"
 
 
+async def test_a_run_nobody_wrote_down_is_canceled_and_not_said_to_have_never_run(
+    scene: Scene,
+) -> None:
+    await started(scene)
+    scene.cluster.set_status(WORKFLOWS, ref(NAME), {"phase": "Pending"})
+    scene.cluster.edit(WORKFLOWS, ref(NAME), cancel=True)
+    await scene.look(WORKFLOWS, NAME)
+
+    assert scene.server.run.cancel_requested
+    assert scene.status(WORKFLOWS, NAME)["phase"] == "Running"
+
+
 async def test_a_workflow_of_the_same_name_after_a_deletion_is_another_run(scene: Scene) -> None:
     await started(scene)
     scene.server.run.complete()
@@ -324,6 +336,41 @@ async def test_a_history_too_long_for_a_checkpoint_shows_its_end(scene: Scene) -
     assert "checkpoint" not in status
     assert status["history"]["events"] == 201
     assert len(status["history"]["tail"]) == 10
+
+
+async def test_digest_and_events_are_of_one_moment(scene: Scene) -> None:
+    await started(scene)
+    scene.server.run.record(scene.server.run.events[0].event)
+    scene.server.run.unseen = 1
+    await scene.look(WORKFLOWS, NAME)
+
+    status = scene.status(WORKFLOWS, NAME)
+    assert status["checkpoint"]["events"] == status["history"]["events"] == 1
+    assert len(status["history"]["tail"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("pool_says", "shown"),
+    [
+        pytest.param(("True", "Idle"), ("True", "WorkersAvailable"), id="idle-is-as-good"),
+        pytest.param(("True", "WorkersAvailable"), ("True", "WorkersAvailable"), id="available"),
+        pytest.param(("False", "ImagePullFailed"), ("False", "ImagePullFailed"), id="trouble"),
+    ],
+)
+async def test_a_workflow_says_of_its_workers_what_the_pool_says(
+    scene: Scene, pool_says: tuple[str, str], shown: tuple[str, str]
+) -> None:
+    status, reason = pool_says
+    condition = {
+        "type": "WorkersReady",
+        "status": status,
+        "reason": reason,
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
+    scene.cluster.set_status(WORKER_POOLS, ref("orders"), {"conditions": [condition]})
+    await started(scene)
+
+    assert scene.conditions(WORKFLOWS, NAME)["WorkersReady"] == shown
 
 
 # --- what it is told ---------------------------------------------------------------------------
