@@ -17,22 +17,18 @@ from datetime import timedelta
 from typing import Any
 
 from perdure.converter import DataConverter, PayloadConverter
-from perdure.exceptions import (
-    CancelledError,
-    FailureError,
-    PayloadTooLargeError,
-    is_cancelled_exception,
-)
+from perdure.exceptions import FailureError, is_cancelled_exception
 from perdure.protocol import commands as cmd
 from perdure.protocol.events import HistoryEvent, StepCompleted, StepFailed, WorkflowStarted
 from perdure.protocol.messages import RunRef
-from perdure.protocol.payloads import Millis, Payload
-from perdure.replay._asked import Asked, StepInvocation
+from perdure.protocol.payloads import Millis
+from perdure.replay._asked import Asked
 from perdure.replay._conditions import Conditions
 from perdure.replay._facts import build_info
 from perdure.replay._handlers import Handlers
 from perdure.replay._loop import DeterministicLoop, DurableTimer
-from perdure.replay._waits import ActivityWait, StepWait, TimerWait, Waits
+from perdure.replay._waits import TimerWait, Waits
+from perdure.replay._work import Work
 from perdure.replay.errors import RunEvictedError
 from perdure.workflow._definition import WorkflowDefinition
 from perdure.workflow._errors import ReadOnlyContextError
@@ -74,6 +70,7 @@ class Run:
         self.waits = Waits(converter)
         self.conditions = Conditions(self.loop)
         self.handlers = Handlers(self)
+        self.work = Work(self)
         self.context = Context()
         """Of every task: nothing of the worker's context variables shows in workflow code."""
         self.started: HistoryEvent | None = None
@@ -186,115 +183,19 @@ class Run:
 
     def start_activity(self, request: ActivityRequest) -> ActivityHandle[Any]:
         """Ask for an activity."""
-        self.assert_writable("start an activity")
-        seq = self._number()
-        activity_id = request.activity_id or str(seq)
-        command = cmd.ScheduleActivity(
-            seq=seq,
-            activity_id=activity_id,
-            activity_type=request.name,
-            task_queue=request.task_queue,
-            input=self._encode(request.args, f"activity {request.name!r}"),
-            schedule_to_close_timeout=request.schedule_to_close_timeout,
-            schedule_to_start_timeout=request.schedule_to_start_timeout,
-            start_to_close_timeout=request.start_to_close_timeout,
-            heartbeat_timeout=request.heartbeat_timeout,
-            retry_policy=request.retry_policy,
-            summary=request.summary,
-        )
-        handle: ActivityHandle[Any] = ActivityHandle(
-            loop=self.loop, key=self.loop.next_key(), seq=seq, on_cancel=self._cancel_activity
-        )
-        self.waits.add(
-            ActivityWait(
-                seq=seq,
-                name=request.name,
-                activity_id=activity_id,
-                result_type=request.result_type,
-                cancellation_type=request.cancellation_type,
-                handle=handle,
-            )
-        )
-        self.asked.begin(seq, command)
-        return handle
+        return self.work.start_activity(request)
 
     def start_local_activity(
         self, request: StepRequest, *, cancellation_type: ActivityCancellationType, activity_id: str
     ) -> ActivityHandle[Any]:
         """Ask for an activity as a step."""
-        seq = self._ask_step(request)
-        handle: ActivityHandle[Any] = ActivityHandle(
-            loop=self.loop, key=self.loop.next_key(), seq=seq, on_cancel=self._cancel_local
+        return self.work.start_local_activity(
+            request, cancellation_type=cancellation_type, activity_id=activity_id
         )
-        self.waits.add(
-            ActivityWait(
-                seq=seq,
-                name=request.name,
-                activity_id=activity_id or str(seq),
-                result_type=request.result_type,
-                cancellation_type=cancellation_type,
-                handle=handle,
-                is_local=True,
-            )
-        )
-        return handle
 
     def start_step(self, request: StepRequest) -> Handle[Any]:
         """Ask for a step."""
-        seq = self._ask_step(request)
-        handle: Handle[Any] = Handle(
-            loop=self.loop, key=self.loop.next_key(), seq=seq, on_cancel=self._cancel_step
-        )
-        name = request.name or f"step-{seq}"
-        self.waits.add(StepWait(seq, name, request.result_type, handle))
-        return handle
-
-    def _ask_step(self, request: StepRequest) -> int:
-        self.assert_writable("start a step")
-        seq = self._number()
-        self.asked.step(
-            StepInvocation(
-                seq=seq,
-                name=request.name or f"step-{seq}",
-                fn=request.fn,
-                args=request.args,
-                retry_policy=request.retry_policy,
-                timeout=request.timeout,
-                activity=request.activity,
-            )
-        )
-        return seq
-
-    def _cancel_activity(self, handle: Handle[Any], _msg: Any) -> bool:
-        self.assert_writable("cancel an activity")
-        wait = self.waits.get(handle.seq)
-        assert isinstance(wait, ActivityWait)
-        how = wait.cancellation_type
-        if how is not ActivityCancellationType.ABANDON and self.asked.take_back(wait.seq):
-            self.waits.forget(wait.seq)
-            return _raise_cancelled(wait)
-        if how is not ActivityCancellationType.ABANDON and not wait.cancel_requested:
-            wait.cancel_requested = True
-            self.asked.command(cmd.RequestCancelActivity(seq=wait.seq))
-        if how is ActivityCancellationType.WAIT_CANCELLATION_COMPLETED:
-            return True
-        self.waits.drop(wait.seq)
-        return _raise_cancelled(wait)
-
-    def _cancel_local(self, handle: Handle[Any], _msg: Any) -> bool:
-        self.assert_writable("cancel a local activity")
-        wait = self.waits.get(handle.seq)
-        assert isinstance(wait, ActivityWait)
-        if wait.cancellation_type is not ActivityCancellationType.ABANDON:
-            self.asked.cancel_step(wait.seq)
-        self.waits.drop(wait.seq)
-        return _raise_cancelled(wait)
-
-    def _cancel_step(self, handle: Handle[Any], msg: Any) -> bool:
-        self.assert_writable("cancel a step")
-        self.asked.cancel_step(handle.seq)
-        self.waits.drop(handle.seq)
-        return handle.cancel_wait(msg)
+        return self.work.start_step(request)
 
     # --- timers and conditions -----------------------------------------------------------------
 
@@ -330,7 +231,7 @@ class Run:
 
     def start_timer(self, timer: DurableTimer, delay: Millis, summary: str) -> None:
         """Ask for a timer."""
-        timer.seq = seq = self._number()
+        timer.seq = seq = self.next_seq()
         self.waits.add(TimerWait(seq, timer, self.loop))
         self.asked.begin(seq, cmd.StartTimer(seq=seq, delay=delay, summary=summary))
 
@@ -368,26 +269,12 @@ class Run:
         """Whether no signal handler is running."""
         return not self.handlers.running
 
-    def _number(self) -> int:
+    def next_seq(self) -> int:
+        """Return the next number of what the run waits for."""
         self._seq += 1
         return self._seq
-
-    def _encode(self, values: tuple[Any, ...], what: str) -> tuple[Payload, ...]:
-        try:
-            return self.converter.to_payloads(values, what) if values else ()
-        except PayloadTooLargeError as error:
-            # Also when the code catches it: the same would happen again on every worker.
-            self.task_error = self.task_error or error
-            raise
 
 
 def _release(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
-
-
-def _raise_cancelled(wait: ActivityWait) -> bool:
-    wait.handle.set_exception(wait.cancelled(CancelledError("Cancelled")))
-    # Whoever cancels it need not wait for it: no complaint when nobody looks.
-    wait.handle.exception()
-    return True
