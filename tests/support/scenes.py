@@ -162,3 +162,8 @@ async def history_of(handle: WorkflowHandle[Any, Any]) -> list[HistoryEvent]:
 async def names_of(handle: WorkflowHandle[Any, Any]) -> list[str]:
     """Return the names of what has happened to a run."""
     return [event_name(event) for event in await events_of(handle)]
+
+
+def lines_of(file: Path) -> list[str]:
+    """Return what was noted in a file so far."""
+    return file.read_text().splitlines() if file.exists() else []

@@ -1,6 +1,7 @@
 """Workflows and activities that the integration tests' shared worker runs."""
 
 import asyncio
+import os
 import time
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -82,6 +83,16 @@ async def beat_then_hang(path: str) -> list[Any]:
 
 
 @activity.defn
+async def work_for(seconds: float, path: str) -> int:
+    """Work for a while between two notes, and return which attempt did."""
+    attempt = activity.info().attempt
+    note(path, f"{os.getpid()} began attempt {attempt}")
+    await asyncio.sleep(seconds)
+    note(path, f"{os.getpid()} ended attempt {attempt}")
+    return attempt
+
+
+@activity.defn
 async def fail_until(attempt: int) -> int:
     """Fail in every attempt before the given one."""
     if activity.info().attempt < attempt:
@@ -101,6 +112,8 @@ class Call:
     heartbeat: int = 0
     attempts: int = 1
     task_queue: str = ""
+    wait: bool = False
+    """A cancelled call is over when the activity is."""
 
     def options(self) -> workflow.ActivityConfig:
         """Return the call's options."""
@@ -114,6 +127,9 @@ class Call:
             schedule_to_start_timeout=limit(self.schedule_to_start),
             heartbeat_timeout=limit(self.heartbeat),
             task_queue=self.task_queue or None,
+            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED
+            if self.wait
+            else workflow.ActivityCancellationType.TRY_CANCEL,
             retry_policy=RetryPolicy(
                 initial_interval=timedelta(milliseconds=50), maximum_attempts=self.attempts
             ),
@@ -224,6 +240,24 @@ class Large:
                 return len(await workflow.execute_activity(write_much, size, **QUICK))
             case _:
                 return len(await workflow.step(write_much, size))
+
+
+@workflow.defn
+class StepFor:
+    """A step that takes a while."""
+
+    @workflow.run
+    async def run(self, seconds: float, path: str) -> int:
+        """Return the process that did it."""
+        return await workflow.step(step_for, seconds, path)
+
+
+async def step_for(seconds: float, path: str) -> int:
+    """Work for a while between two notes, and return which process did."""
+    note(path, f"{os.getpid()} began")
+    await asyncio.sleep(seconds)
+    note(path, f"{os.getpid()} ended")
+    return os.getpid()
 
 
 @workflow.defn
