@@ -93,7 +93,7 @@ class FakeServer:
         known = self._newest(request.namespace, request.workflow_id)
         if known is not None and known.request.request_id == request.request_id:
             return vb.StartResponse(run_id=known.run_id, started=False)
-        if known is not None and known.status is RunStatus.RUNNING:
+        if known is not None and known.status.is_open:
             raise error_for("AlreadyStarted", f"{request.workflow_id!r} is running already")
         run = FakeRun(request=request, run_id=f"run-{len(self.runs) + 1}")
         run.record(
@@ -130,6 +130,22 @@ class FakeServer:
         run.record(ev.WorkflowTerminated(reason=request.reason))
         return vb.Done()
 
+    def _suspend(self, request: vb.SuspendRequest) -> vb.Done:
+        run = self._find(request)
+        self._refuse_closed(run)
+        if run.status is RunStatus.RUNNING:
+            run.status = RunStatus.SUSPENDED
+            run.record(ev.Suspended(reason=request.reason, identity=request.identity))
+        return vb.Done()
+
+    def _resume(self, request: vb.ResumeRequest) -> vb.Done:
+        run = self._find(request)
+        self._refuse_closed(run)
+        if run.status is RunStatus.SUSPENDED:
+            run.status = RunStatus.RUNNING
+            run.record(ev.Resumed(identity=request.identity))
+        return vb.Done()
+
     def _describe(self, request: vb.DescribeRequest) -> vb.RunDescription:
         run = self._find(request)
         return vb.RunDescription(
@@ -141,7 +157,7 @@ class FakeServer:
             kind=run.request.kind,
             status=run.status,
             started=START,
-            closed=None if run.status is RunStatus.RUNNING else run.events[-1].time,
+            closed=None if run.status.is_open else run.events[-1].time,
             events=len(run.events) - run.unseen,
             current_step=run.current_step,
             history_bytes=run.history_bytes,
@@ -160,7 +176,7 @@ class FakeServer:
             workflow_type=run.request.workflow_type,
             events=tuple(run.events[request.after : request.after + request.limit]),
             last_event=len(run.events),
-            closed=run.status is not RunStatus.RUNNING,
+            closed=not run.status.is_open,
         )
 
     def _result(self, request: vb.ResultRequest) -> vb.ResultResponse:
@@ -194,5 +210,5 @@ class FakeServer:
             raise error_for(*self.refusal)
 
     def _refuse_closed(self, run: FakeRun) -> None:
-        if run.status is not RunStatus.RUNNING:
+        if not run.status.is_open:
             raise error_for("AlreadyClosed", "the run has ended")

@@ -69,9 +69,15 @@ class StartRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SteerRun:
-    """Tell the run something: a signal, a cancellation, a termination."""
+    """Tell the run something: a signal, to stop, to wait, to go on."""
 
-    request: vb.SignalRequest | vb.CancelRequest | vb.TerminateRequest
+    request: (
+        vb.SignalRequest
+        | vb.CancelRequest
+        | vb.TerminateRequest
+        | vb.SuspendRequest
+        | vb.ResumeRequest
+    )
 
 
 Action = (

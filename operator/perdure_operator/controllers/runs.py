@@ -9,13 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from perdure.protocol.events import HistoryEvent, WorkflowStarted
+from perdure.protocol.events import HistoryEvent, Suspended, WorkflowStarted
 from perdure.protocol.verbs import (
     DescribeRequest,
     HistoryRequest,
     ResultRequest,
     ResultResponse,
     RunDescription,
+    RunStatus,
 )
 from perdure_operator.controllers.server import RunNotFoundError, Server
 
@@ -48,6 +49,17 @@ class RunFacts:
     def is_closed(self) -> bool:
         """Whether the run has ended."""
         return not self.description.status.is_open
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether the run is held where it is."""
+        return self.description.status is RunStatus.SUSPENDED
+
+    @property
+    def suspended_by(self) -> str:
+        """Who suspended it last, as far as the events that were read tell."""
+        asked = (each.event for each in reversed(self.events))
+        return next((event.identity for event in asked if isinstance(event, Suspended)), "")
 
     @property
     def has_whole_history(self) -> bool:

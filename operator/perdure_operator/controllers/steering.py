@@ -1,8 +1,13 @@
-"""Asking a run to end."""
+"""Asking a run to end, to wait, or to go on."""
 
 from __future__ import annotations
 
-from perdure.protocol.verbs import CancelRequest, TerminateRequest
+from perdure.protocol.verbs import (
+    CancelRequest,
+    ResumeRequest,
+    SuspendRequest,
+    TerminateRequest,
+)
 from perdure_operator.controllers.actions import SteerRun
 from perdure_operator.controllers.runs import RunFacts
 
@@ -31,6 +36,31 @@ def terminate_run(run: RunFacts, reason: str) -> SteerRun:
             workflow_id=run.description.workflow_id,
             run_id=run.description.run_id,
             reason=reason,
+            identity=IDENTITY,
+        )
+    )
+
+
+def suspend_run(run: RunFacts, reason: str) -> SteerRun:
+    """Have the run begin nothing new."""
+    return SteerRun(
+        request=SuspendRequest(
+            namespace=run.description.namespace,
+            workflow_id=run.description.workflow_id,
+            run_id=run.description.run_id,
+            reason=reason,
+            identity=IDENTITY,
+        )
+    )
+
+
+def resume_run(run: RunFacts) -> SteerRun:
+    """Let the run go on."""
+    return SteerRun(
+        request=ResumeRequest(
+            namespace=run.description.namespace,
+            workflow_id=run.description.workflow_id,
+            run_id=run.description.run_id,
             identity=IDENTITY,
         )
     )

@@ -49,7 +49,7 @@ async def settle(scene: Scene, kind: ObjectKind, name: str, changes: list[Change
 
 def _telling(scene: Scene) -> list[Any]:
     """Return the requests that changed something; a start refused before may be tried again."""
-    names = {"SignalRequest", "CancelRequest", "TerminateRequest"}
+    names = {f"{verb}Request" for verb in ("Signal", "Cancel", "Terminate", "Suspend", "Resume")}
     return [call for call in scene.server.calls if type(call).__name__ in names]
 
 
@@ -67,7 +67,7 @@ def edits(kind: ObjectKind, name: str, **spec: Any) -> Change:
 def run_is(**fields: Any) -> Change:
     def change(scene: Scene) -> None:
         for run in scene.server.runs:
-            if run.status is RunStatus.RUNNING:
+            if run.status.is_open:
                 for field, value in fields.items():
                     setattr(run, field, value)
 
@@ -120,6 +120,7 @@ OF_RUNS = [
     run_is(status=RunStatus.COMPLETED),
     run_is(status=RunStatus.FAILED, failure=Failure(message="no")),
     run_is(status=RunStatus.CANCELED),
+    run_is(status=RunStatus.SUSPENDED),
     run_is(current_step="ship"),
     run_is(task_attempt=3, task_failure_cause="WorkflowError", task_failure=Failure(message="x")),
     run_is(task_attempt=1, task_failure=None),

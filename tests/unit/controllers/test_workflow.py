@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from perdure.protocol import events as ev
 from perdure.protocol.failures import ActivityInfo, ApplicationInfo, Failure
 from perdure.protocol.payloads import Payload
 from perdure.protocol.verbs import CancelRequest, RunStatus, SignalRequest, StartRequest
@@ -255,7 +256,7 @@ async def test_the_status_follows_the_run(scene: Scene) -> None:
     assert status["currentStep"] == "wait-for-warehouse"
     assert status["history"]["events"] == 1
     assert status["history"]["digest"] == f"sha256:{1:064x}"
-    assert status["history"]["tail"] == ["[00:00:00] WorkflowStarted: Order"]
+    assert status["history"]["tail"] == ["[00:00:00] WorkflowStarted"]
     assert status["checkpoint"]["events"] == 1
 
 
@@ -426,6 +427,31 @@ async def test_cancel_is_asked_for_once(scene: Scene) -> None:
 
     assert len(scene.server.asked(CancelRequest)) == 1
     assert scene.conditions(WORKFLOWS, NAME)["Reconciling"] == ("True", "Canceling")
+
+
+async def test_a_running_workflow_is_suspended_and_resumed_as_the_spec_says(scene: Scene) -> None:
+    await started(scene)
+    scene.cluster.edit(WORKFLOWS, ref(NAME), suspend=True)
+    await scene.look(WORKFLOWS, NAME)
+    assert scene.server.run.status is RunStatus.SUSPENDED
+    assert scene.status(WORKFLOWS, NAME)["phase"] == "Suspended"
+    assert scene.conditions(WORKFLOWS, NAME) == {"Ready": ("False", "Suspended")}
+
+    scene.cluster.edit(WORKFLOWS, ref(NAME), suspend=False)
+    await scene.look(WORKFLOWS, NAME)
+    assert scene.server.run.status is RunStatus.RUNNING
+    assert scene.status(WORKFLOWS, NAME)["phase"] == "Running"
+
+
+async def test_what_somebody_else_suspended_is_theirs_to_resume(scene: Scene) -> None:
+    await started(scene)
+    run = scene.server.run
+    run.status = RunStatus.SUSPENDED
+    run.record(ev.Suspended(identity="ada@laptop"))
+    await scene.look(WORKFLOWS, NAME)
+
+    assert run.status is RunStatus.SUSPENDED
+    assert "`perdure resume`" in scene.message(WORKFLOWS, NAME, "Ready")
 
 
 # --- how it ends -------------------------------------------------------------------------------

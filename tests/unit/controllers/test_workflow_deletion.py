@@ -47,6 +47,18 @@ async def test_a_cancellation_is_asked_for_once(scene: Scene) -> None:
     assert "deleted" in request.reason
 
 
+async def test_a_suspended_run_is_let_go_on_to_clean_up(scene: Scene) -> None:
+    scene.apply(a_workflow())
+    await scene.look(WORKFLOWS, NAME)
+    scene.cluster.edit(WORKFLOWS, ref(NAME), suspend=True)
+    await scene.look(WORKFLOWS, NAME)
+    scene.cluster.ask_to_delete(WORKFLOWS, ref(NAME))
+    await scene.look(WORKFLOWS, NAME)
+
+    assert scene.server.run.cancel_requested
+    assert scene.server.run.status is RunStatus.RUNNING
+
+
 async def test_a_run_that_cleans_up_for_long_is_let_go_and_never_cut_short(scene: Scene) -> None:
     await deleted(scene)
     plan = await scene.look(WORKFLOWS, NAME)

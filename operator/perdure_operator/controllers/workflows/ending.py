@@ -20,7 +20,7 @@ from datetime import timedelta
 from perdure_operator.cluster import WORKFLOWS
 from perdure_operator.controllers.actions import Action, Plan, set_finalizer
 from perdure_operator.controllers.runs import NoRun, RunFacts
-from perdure_operator.controllers.steering import cancel_run, terminate_run
+from perdure_operator.controllers.steering import cancel_run, resume_run, terminate_run
 from perdure_operator.controllers.workflows.observing import WorkflowView
 from perdure_operator.controllers.workflows.reporting import write_report
 from perdure_operator.model import DeletionPolicy
@@ -54,6 +54,9 @@ def _end_run(view: WorkflowView, run: RunFacts) -> Plan:
         return Plan(actions=[terminate_run(run, _REASON)], look_at_once=True)
     if not run.description.cancel_requested:
         return Plan(actions=[cancel_run(run, _REASON)], look_at_once=True)
+    if run.is_suspended:
+        # Held where it is it could not clean up.
+        return Plan(actions=[resume_run(run)], look_at_once=True)
 
     has_own_worker = view.workflow.spec.worker is not None
     left = _time_left(view, OWN_WORKER_GRACE if has_own_worker else GRACE)

@@ -64,6 +64,8 @@ def judge(view: WorkflowView) -> Judgement:
     match view.run:
         case RunFacts(is_closed=True):
             return _judge_closed(view.run)
+        case RunFacts(is_suspended=True):
+            return WorkflowPhase.SUSPENDED, _judge_suspended(view)
         case RunFacts():
             return WorkflowPhase.RUNNING, _judge_open(view, view.run.description)
         case NoRun():
@@ -85,14 +87,19 @@ def _judge_open(view: WorkflowView, run: RunDescription) -> Verdict:
         reason, message = Reason.DELETING, "the Workflow is deleted once its run has ended"
     elif run.cancel_requested:
         reason, message = Reason.CANCELING, "the run was asked to end, and may clean up first"
-    elif view.workflow.spec.suspend:
-        message += "; suspend holds back only a run that has not started"
     return Verdict(
         ready=false(reason, message),
         reconciling=true(reason, message),
         stalled=_stalled(view, run),
         workers=_workers(view),
     )
+
+
+def _judge_suspended(view: WorkflowView) -> Verdict:
+    message = "suspend is set: what runs is finished, and nothing new begins"
+    if not view.workflow.spec.suspend:
+        message = "it was suspended by somebody else than this Workflow; `perdure resume` it"
+    return Verdict(ready=false(Reason.SUSPENDED, message), workers=_workers(view))
 
 
 def _stalled(view: WorkflowView, run: RunDescription) -> Say | None:

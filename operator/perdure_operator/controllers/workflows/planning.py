@@ -18,7 +18,7 @@ from perdure_operator.controllers.actions import (
 )
 from perdure_operator.controllers.expiring import expire, time_to_live
 from perdure_operator.controllers.runs import NoRun, RunFacts
-from perdure_operator.controllers.steering import cancel_run
+from perdure_operator.controllers.steering import IDENTITY, cancel_run, resume_run, suspend_run
 from perdure_operator.controllers.workflows.ending import plan_deletion
 from perdure_operator.controllers.workflows.observing import WorkflowView
 from perdure_operator.controllers.workflows.reporting import write_report
@@ -104,7 +104,17 @@ def _tell(view: WorkflowView, run: RunFacts) -> list[Action]:
     actions: list[Action] = [send_signal(run, signal) for signal in signals]
     if view.workflow.spec.cancel and not run.description.cancel_requested:
         actions.append(cancel_run(run, "spec.cancel was set"))
-    return actions
+    return [*actions, *_hold(view, run)]
+
+
+def _hold(view: WorkflowView, run: RunFacts) -> list[Action]:
+    """Suspend or resume the run; what somebody else suspended is theirs to resume."""
+    if view.workflow.spec.suspend and not run.is_suspended:
+        return [suspend_run(run, "spec.suspend was set")]
+    is_ours = run.suspended_by in {"", IDENTITY}
+    if run.is_suspended and not view.workflow.spec.suspend and is_ours:
+        return [resume_run(run)]
+    return []
 
 
 def _plan_finished(view: WorkflowView) -> Plan:
