@@ -368,6 +368,8 @@ async def test_what_runs_goes_on_over_a_broken_connection(worker):
     worker.connect()
     assert worker.hello.held == (REF,)
     worker.say(task("wait_for_ever"))
+    for _ in range(3):
+        await asyncio.sleep(0)
     assert began == ["waiting"]
     worker.say(CancelActivity(attempt=REF, reason="cancel_requested"))
     await worker.hear(ActivityReport)

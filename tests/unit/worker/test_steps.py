@@ -24,7 +24,8 @@ from perdure.protocol.messages import (
     WorkflowTask,
 )
 from perdure.protocol.payloads import RetryPolicy as Policy
-from perdure.worker._steps import retry_delay
+from perdure.replay._asked import StepInvocation
+from perdure.worker._steps import Step, retry_delay
 from support.stream_server import RUN
 
 calls: list[object] = []
@@ -285,28 +286,47 @@ async def test_an_attempt_that_takes_too_long_is_stopped(wire, history, open_gat
 @workflow.defn
 class GivesUpWaiting:
     @workflow.run
-    async def run(self) -> str:
+    async def run(self) -> None:
         try:
             await asyncio.wait_for(workflow.step(wait_at_gate), 60)
         except TimeoutError:
-            return "gave up"
-        return "waited"
+            await workflow.wait_condition(lambda: False)
 
 
-async def test_a_step_that_nobody_waits_for_is_cancelled_and_not_reported(
-    wire, history, converter, open_gate
-):
+async def test_a_step_that_nobody_waits_for_is_cancelled_and_not_reported(wire, history, open_gate):
     worker = wire(workflows=[GivesUpWaiting])
     begin(worker, history, "GivesUpWaiting")
     (run,) = worker.runs
     (step,) = run.steps.values()
     worker.say(told(history, ev.WorkflowTaskCompleted(through=1, started=1)))
     started = ev.TimerStarted(seq=1, delay=60_000, fires=1)
-    answers = worker.say(told(history, started, ev.TimerFired(seq=1)))
-    assert isinstance(answers[0], TaskProgress)
-    assert answers[0].done
+    (report,) = worker.say(told(history, started, ev.TimerFired(seq=1)))
+    assert report.done
+    assert report.activations == (Activation(4, history.now),)
+    assert run.steps == {}
     await asyncio.gather(step._task, return_exceptions=True)
     assert worker.take() == []
+
+
+async def test_a_cancelled_step_that_returns_all_the_same_is_not_reported(wire, open_gate):
+    settings = wire(workflows=[AddsUp]).service._workflows._steps
+    ended = []
+
+    async def ignore_cancellation() -> str:
+        try:
+            await wait_at_gate()
+        except asyncio.CancelledError:
+            return "all the same"
+        return "waited"
+
+    invocation = StepInvocation(
+        seq=1, name="s", fn=ignore_cancellation, args=(), retry_policy=Policy(), timeout=None
+    )
+    step = Step(RUN, "W", invocation, settings, ended.append)
+    await asyncio.sleep(0)
+    step.cancel()
+    await step._task
+    assert ended == []
 
 
 async def test_steps_of_a_refused_task_are_stopped(wire, history, open_gate):

@@ -3,6 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from perdure.worker import _threads
 from perdure.worker._threads import Interrupter
 
 
@@ -48,13 +49,17 @@ def test_a_thread_whose_call_is_over_is_left_alone(thread):
     assert thread.submit(sum, range(100_000)).result() == 4_999_950_000
 
 
-def test_an_interruption_that_strikes_at_the_end_does_not_outlive_the_call(thread):
-    """Asked for from within: it is due at the next bytecode, which may be past the call's end."""
-    for _ in range(200):
-        interrupter = Interrupter()
-        call = thread.submit(interrupter.run, lambda i=interrupter: i.interrupt(StopError))
-        assert call.exception() is None or isinstance(call.exception(), StopError)
-        assert thread.submit(sum, range(1_000)).result() == 499_500
+def test_an_interruption_that_is_still_due_at_the_end_is_taken_back(thread, monkeypatch):
+    taken_back = []
+    monkeypatch.setattr(_threads, "raise_in_thread", lambda *_: None)
+    monkeypatch.setattr(_threads, "forget_raise", taken_back.append)
+    interrupter = Interrupter()
+
+    def work() -> int:
+        interrupter.interrupt(StopError)
+        return threading.get_ident()
+
+    assert thread.submit(interrupter.run, work).result() == taken_back[0]
 
 
 def test_a_shield_holds_the_interruption_back_until_its_end(thread):

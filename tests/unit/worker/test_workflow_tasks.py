@@ -271,6 +271,23 @@ async def test_the_longest_unused_run_is_dropped_when_the_cache_is_full(wire):
     assert {run.ref.run_id for run in worker.runs} == {"run-1", "run-3"}
 
 
+@workflow.defn
+class TakesAStep:
+    @workflow.run
+    async def run(self) -> None:
+        await workflow.step(asyncio.Event().wait)
+
+
+async def test_a_held_run_is_not_dropped_however_full_the_cache_is(wire):
+    worker = wire(workflows=[Waits, TakesAStep], max_cached_workflows=1)
+    for number, type_ in enumerate(["TakesAStep", "Waits", "Waits"], 1):
+        history = History()
+        history.add(started(type_))
+        answers = worker.say(first_task(history, task=number, run=run_ref(number)))
+        assert RunEvicted(run_id="run-1") not in answers
+    assert [run.ref.run_id for run in worker.runs] == ["run-1"]
+
+
 async def test_without_a_cache_a_run_is_dropped_right_behind_its_report(wire, history):
     worker = wire(workflows=[Waits], max_cached_workflows=0)
     history.add(started("Waits"))

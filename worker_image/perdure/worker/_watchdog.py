@@ -125,8 +125,9 @@ class Watchdog:
                     self._label = None
                     if self._stuck_at is not None and self._thread_id is not None:
                         forget_raise(self._thread_id)
-                        # It may have struck while the loops were being exchanged.
-                        _set_running_loop(self._loop)
+                        if self._loop is not None:
+                            # It may have struck while the loops were being exchanged.
+                            _set_running_loop(self._loop)
                 return self._stuck_at
             except DeadlockError:
                 # It arrived just now. The next one is seconds away, so try again.
