@@ -13,11 +13,8 @@ from perdure.protocol.messages import (
     Refused,
     RunEvicted,
 )
-from perdure.worker._stream import (
-    Outbox,
-    Stream,
-    WorkerRefusedError,
-)
+from perdure.worker._outbox import Outbox
+from perdure.worker._stream import Stream, WorkerRefusedError
 from support.stream_server import StreamServer
 
 

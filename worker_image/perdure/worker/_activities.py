@@ -18,9 +18,9 @@ from perdure.protocol.messages import (
     ReportAccepted,
 )
 from perdure.worker._attempts import Attempt, AttemptSettings
+from perdure.worker._outbox import Outbox
 from perdure.worker._outcomes import NOT_REGISTERED, failed
 from perdure.worker._registry import Registry
-from perdure.worker._stream import Outbox
 
 logger = logging.getLogger("perdure.worker")
 

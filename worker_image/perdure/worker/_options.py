@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 from perdure.converter import DataConverter
 from perdure.exceptions import UsageError
+from perdure.worker._ports import Address
 from perdure.worker._registry import Registry
-from perdure.worker._stream import Address
 
 _NONE = timedelta(0)
 

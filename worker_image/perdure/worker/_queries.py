@@ -6,8 +6,8 @@ from perdure.protocol.failures import Failure
 from perdure.protocol.messages import AskQuery, QueryAnswer
 from perdure.protocol.payloads import Payload
 from perdure.replay.errors import WorkflowTaskError
+from perdure.worker._outbox import Outbox
 from perdure.worker._runs import CachedRun, RunCache, failure_of
-from perdure.worker._stream import Outbox
 from perdure.worker._watchdog import DeadlockError, Watchdog
 
 

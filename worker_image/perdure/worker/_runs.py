@@ -20,8 +20,8 @@ from perdure.protocol.failures import ApplicationInfo, Failure
 from perdure.protocol.messages import Activation, RunEvicted, RunRef, StepResult
 from perdure.protocol.payloads import Millis, Payload
 from perdure.replay._asked import StepInvocation
+from perdure.worker._outbox import Outbox
 from perdure.worker._steps import Step
-from perdure.worker._stream import Outbox
 from perdure.worker._watchdog import DeadlockError, Watchdog
 
 logger = logging.getLogger("perdure.worker")

@@ -18,11 +18,12 @@ from perdure.worker._attempts import AttemptSettings
 from perdure.worker._codec import CodecBorder
 from perdure.worker._heartbeats import throttle_interval
 from perdure.worker._options import WorkerOptions
+from perdure.worker._outbox import Outbox
 from perdure.worker._queries import Queries
 from perdure.worker._runs import RunCache, UnknownWorkflowTypeError
 from perdure.worker._session import Session
 from perdure.worker._steps import StepSettings
-from perdure.worker._stream import Outbox, Stream
+from perdure.worker._stream import Stream
 from perdure.worker._watchdog import Watchdog
 from perdure.worker._workflows import Workflows
 

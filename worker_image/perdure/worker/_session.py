@@ -35,9 +35,9 @@ from perdure.protocol.messages import (
     WorkflowTask,
 )
 from perdure.worker._activities import Activities
+from perdure.worker._outbox import Outbox
 from perdure.worker._outcomes import PAYLOAD_TOO_LARGE
 from perdure.worker._queries import Queries
-from perdure.worker._stream import Outbox
 from perdure.worker._workflows import Workflows
 
 logger = logging.getLogger("perdure.worker")

@@ -13,11 +13,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Protocol
 
 import aiohttp
 import msgspec
@@ -26,13 +24,14 @@ from perdure.exceptions import PayloadTooLargeError, PerdureError
 from perdure.protocol.messages import (
     FromServer,
     FromWorker,
-    Hello,
     Refused,
     Welcome,
     decode_from_server,
     encode_frame,
 )
 from perdure.worker._codec import CodecBorder
+from perdure.worker._outbox import Outbox
+from perdure.worker._ports import Address, Handler
 
 logger = logging.getLogger("perdure.worker")
 
@@ -62,96 +61,6 @@ _TRANSIENT = (
     StreamBrokenError,
     ConnectionEndedError,
 )
-
-
-class Address(Protocol):
-    """Where the server is and how to reach it, as a client's connection says it."""
-
-    @property
-    def base_url(self) -> str:
-        """``http://`` or ``https://``, without a slash at its end."""
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """Sent with each connection; the token is among them."""
-
-    @property
-    def ssl_context(self) -> ssl.SSLContext | None:
-        """How to encrypt."""
-
-    @property
-    def server_hostname(self) -> str | None:
-        """The name in the server's certificate, when it is not the one in the address."""
-
-
-class Handler(Protocol):
-    """What a stream does its work for. Called on the loop, never from two places at once."""
-
-    def hello(self) -> Hello:
-        """Return the first message of a new connection."""
-
-    def connected(self, welcome: Welcome) -> None:
-        """Go on: the server knows this worker."""
-
-    def disconnected(self) -> None:
-        """Nothing arrives any more, and what was sent last may not have arrived."""
-
-    def receive(self, message: FromServer) -> None:
-        """Handle a message."""
-
-    def ping(self) -> None:
-        """Give a sign of life."""
-
-    def collect(self) -> None:
-        """Put into the outbox what waited for the end of the round: a frame leaves now."""
-
-    def unreadable(self, message: FromServer, error: Exception) -> None:
-        """A message came that the codec cannot decode."""
-
-    def unsendable(self, message: FromWorker, error: Exception) -> None:
-        """A message was not sent: the codec cannot encode it, or no frame holds it."""
-
-
-class Outbox:
-    """Messages that wait for the next frame. While there is no connection it takes none."""
-
-    def __init__(self) -> None:
-        self._messages: list[FromWorker] = []
-        self._wake: Callable[[], None] = _nothing
-        self._is_open = False
-
-    def put(self, message: FromWorker) -> None:
-        """Let a message leave with the next frame."""
-        if self._is_open:
-            self._messages.append(message)
-            self._wake()
-
-    def wake(self) -> None:
-        """Let a frame leave in the next round of the loop."""
-        self._wake()
-
-    def take(self) -> list[FromWorker]:
-        """Return what waits, and keep nothing."""
-        messages, self._messages = self._messages, []
-        return messages
-
-    def open(self) -> None:
-        """Take messages from now on."""
-        self._is_open = True
-
-    def close(self) -> None:
-        """Take no more, and drop what waits: nobody knows whether the other side lives."""
-        self._is_open = False
-        self._wake = _nothing
-        self._messages.clear()
-
-    def on_wake(self, wake: Callable[[], None] | None) -> None:
-        """Have ``wake`` called when there is something to send; None while one sends anyway."""
-        self._wake = wake or _nothing
-
-
-def _nothing() -> None:
-    """Nobody has to be woken."""
 
 
 def _ignore(_limit: float | None) -> None:

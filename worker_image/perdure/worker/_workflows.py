@@ -27,6 +27,7 @@ from perdure.protocol.messages import (
 from perdure.protocol.payloads import Millis
 from perdure.replay._asked import StepInvocation
 from perdure.replay.errors import WorkflowTaskError
+from perdure.worker._outbox import Outbox
 from perdure.worker._runs import (
     CachedRun,
     HeldTask,
@@ -36,7 +37,6 @@ from perdure.worker._runs import (
     failure_of,
 )
 from perdure.worker._steps import Step, StepSettings
-from perdure.worker._stream import Outbox
 from perdure.worker._watchdog import DeadlockError, Watchdog
 
 logger = logging.getLogger("perdure.worker")
