@@ -124,7 +124,9 @@ def commands(block: Block) -> Iterator[str]:
     """Return the commands that a block tells the reader to type, continued lines joined."""
     lines = block.code.replace("\\\n", " ").splitlines()
     if block.language == "console":
-        lines = [line[2:] for line in lines if line.startswith("$ ")]
+        # As bash shows them: `$ ` begins a command, `> ` continues it.
+        typed = "\n".join(line for line in lines if line.startswith(("$ ", "> ")))
+        lines = [line[2:] for line in typed.replace("\n> ", " ").splitlines()]
     for line in lines:
         yield re.sub(r"^(?:kubectl perdure|kubectl-perdure)\b", "perdure", line.strip())
 
