@@ -8,14 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
-from support.cluster import Cluster
 from support.cluster_tools import Announce
 from support.e2e import Release, Team, container_id
 from support.e2e_killing import Killer
 from support.e2e_order import (
-    ORDER,
     POOL,
     WORKFLOW,
     answer,

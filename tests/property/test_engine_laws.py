@@ -2,7 +2,8 @@
 
 Law 2, crash anywhere: the fold of the history equals the state that made it. Law 3: what is
 delivered twice changes nothing. Law 4: a history has at most one end, and nothing behind it.
-Law 5: what is decided is never refused by the evolution. Besides: rows are in step with events.
+Law 5: what is decided is never refused by the evolution. Besides: rows are in step with events,
+and a history that is exported and imported makes the same run.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from msgspec.structs import replace
 
 from perdure.protocol import commands as cmd
 from perdure.protocol import events as ev
+from perdure.protocol.events import decode_events, encode_events
 from perdure.protocol.failures import ApplicationInfo, CanceledInfo, Failure
 from perdure.protocol.messages import Activation, StepResult, TaskProgress
 from perdure.protocol.payloads import RetryPolicy
@@ -28,8 +31,9 @@ from perdure.protocol.verbs import (
 )
 from perdure_operator.engine import attempts, decisions
 from perdure_operator.engine.errors import RefusedError
+from perdure_operator.engine.restoring import restore
 from perdure_operator.engine.transitions import OpenActivity, Transition
-from support.runs import Driver, begun_by, schedule
+from support.runs import REF, Driver, begun_by, schedule
 
 TARGET = {"namespace": "default", "workflow_id": "order-42"}
 FAILURES = st.sampled_from(
@@ -232,6 +236,22 @@ class RunMachine(RuleBasedStateMachine):
         if not run.is_closed:
             timers[0] = run.deadline
         assert self.timers == timers
+
+    @invariant()
+    def a_history_that_left_and_came_back_makes_the_same_run(self) -> None:
+        run = self.driver.run
+        carried = decode_events(encode_events(self.driver.history))
+        restored, transition = restore(REF, carried, self.driver.now)
+        for name in FOLDED:
+            assert getattr(restored, name) == getattr(run, name), name
+        assert transition.row == replace(run.row(), version=1)
+        assert transition.events == tuple(self.driver.history)
+        assert {each.seq: each.fires for each in transition.put_timers} == self.timers
+        assert {each.seq for each in transition.put_activities} == set(run.activities)
+        for each in transition.put_activities:
+            assert each == restored.activities[each.seq]
+            assert (each.attempt, each.worker_id) == (0, "")
+            assert each.wake <= self.driver.now
 
     @invariant()
     def a_history_has_at_most_one_end_and_nothing_behind_it(self) -> None:

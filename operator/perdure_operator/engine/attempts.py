@@ -130,6 +130,9 @@ def look(
     scheduled: ev.ActivityScheduled, activity: OpenActivity, now: Millis
 ) -> OpenActivity | Closed:
     """Return what has become of it by ``now``: the same, or a timeout has passed."""
+    if activity.cancel_requested and not activity.is_started:
+        # It came from another store, and whoever ran it there was told to stop.
+        return Closed((ev.ActivityCanceled(seq=activity.seq),))
     whole = _expires(scheduled, activity)
     if whole is not None and now >= whole:
         return _time_out(

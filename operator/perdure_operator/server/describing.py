@@ -95,6 +95,7 @@ def description(hot: HotRun, now: Millis) -> RunDescription:
         task_failure_cause=cause,
         task_failure=failure,
         cancel_requested=run.cancel_requested,
+        watched=run.watched,
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from perdure.protocol.verbs import ErrorResponse
+from perdure_operator.server.keeping import LostError
+from perdure_operator.store.port import StoreError
 
 STATUS = {
     "NotFound": 404,
@@ -35,3 +37,11 @@ class VerbError(Exception):
     def response(self) -> ErrorResponse:
         """Return the body that tells the client."""
         return ErrorResponse(code=self.code, message=str(self), run_id=self.run_id)
+
+
+def unavailable(error: LostError) -> VerbError:
+    """Return what a client is told of a change that was not recorded."""
+    advice = "Nothing was recorded; try again."
+    if isinstance(error.outcome, StoreError):
+        advice = f"Nothing was recorded; try again when the store is well: {error.outcome}"
+    return VerbError("Unavailable", advice)

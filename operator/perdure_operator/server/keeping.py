@@ -244,6 +244,16 @@ class Keeper:
             self._lose(hot, error)
             lost(error)
             return
+        self._submit(hot, transition, done=done, lost=lost)
+
+    def _submit(
+        self,
+        hot: HotRun,
+        transition: Transition,
+        *,
+        done: Callable[[], None],
+        lost: Callable[[LostError], None],
+    ) -> None:
         hot.commits += 1
 
         def finish(outcome: Outcome | StoreError) -> None:
@@ -274,17 +284,18 @@ class Keeper:
         """
         if not events and not attempts_changed:
             return
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def settle(error: LostError | None = None) -> None:
-            if future.done():
-                return
-            if error is None:
-                future.set_result(None)
-            else:
-                future.set_exception(error)
-
+        future, settle = _awaited()
         self.record(hot, events, attempts_changed=attempts_changed, done=settle, lost=settle)
+        await future
+
+    async def take_in(self, run: Run, transition: Transition) -> None:
+        """Have a run that was made elsewhere, and wait until it is on disk.
+
+        Raises:
+            LostError: nothing of it was recorded.
+        """
+        future, settle = _awaited()
+        self._submit(self.add(run), transition, done=settle, lost=settle)
         await future
 
     def _committed(self, hot: HotRun, transition: Transition) -> None:
@@ -341,3 +352,18 @@ class Keeper:
         for task in tuple(self._recoveries):
             task.cancel()
         await asyncio.gather(*self._recoveries, return_exceptions=True)
+
+
+def _awaited() -> tuple[asyncio.Future[None], Callable[..., None]]:
+    """Return a future, and what settles it: without an error, or with one."""
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def settle(error: LostError | None = None) -> None:
+        if future.done():
+            return
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)
+
+    return future, settle

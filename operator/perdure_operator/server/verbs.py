@@ -15,12 +15,12 @@ from perdure_operator.engine import decisions
 from perdure_operator.engine.errors import RefusedError, RunClosedError
 from perdure_operator.engine.runs import Run
 from perdure_operator.engine.transitions import RunRow
-from perdure_operator.server import describing
-from perdure_operator.server.errors import VerbError
+from perdure_operator.server import describing, importing
+from perdure_operator.server.errors import VerbError, unavailable
 from perdure_operator.server.host import Host
 from perdure_operator.server.keeping import HotRun, LostError
 from perdure_operator.server.limits import MAX_ID_LENGTH, oversize
-from perdure_operator.store.port import Outcome, RunFilter, StoreError
+from perdure_operator.store.port import Outcome, RunFilter
 
 MAX_WAIT = 60.0
 """Seconds that a long poll may last."""
@@ -46,6 +46,7 @@ class Verbs:
             vb.ResultRequest: self.result,
             vb.DescribeRequest: self.describe,
             vb.HistoryRequest: self.history,
+            vb.ImportRequest: self.import_,
             vb.ListRequest: self.list,
             vb.WatchRequest: self.watch,
             vb.QueuesRequest: self.queues,
@@ -74,8 +75,12 @@ class Verbs:
             except LostError as error:
                 if error.outcome is Outcome.ALREADY_OPEN:
                     continue  # Somebody else was faster: look again at what there is.
-                raise _unavailable(error) from error
+                raise unavailable(error) from error
             return vb.StartResponse(run_id=run_id)
+
+    async def import_(self, request: vb.ImportRequest) -> vb.ImportResponse:
+        """Make a run from its whole history."""
+        return await importing.import_run(self._host, request)
 
     async def _existing(self, request: vb.StartRequest, known: RunRow) -> vb.StartResponse | None:
         """Answer from the run that there is, or return ``None`` if another may be made."""
@@ -161,7 +166,7 @@ class Verbs:
                 # It is known already; what made it known may still be on its way to the disk.
                 await self._host.committer.flush()
         except LostError as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
         return vb.Done()
 
     # --- asking ----------------------------------------------------------------------------
@@ -350,10 +355,3 @@ def _check_reuse(request: vb.StartRequest, known: RunRow) -> None:
 
 def _deadline(wait_ms: int) -> float:
     return asyncio.get_running_loop().time() + min(MAX_WAIT, wait_ms / 1000)
-
-
-def _unavailable(error: LostError) -> VerbError:
-    advice = "Nothing was recorded; try again."
-    if isinstance(error.outcome, StoreError):
-        advice = f"Nothing was recorded; try again when the store is well: {error.outcome}"
-    return VerbError("Unavailable", advice)

@@ -123,6 +123,10 @@ class Service:
     ) -> verbs.HistoryResponse: ...
     @overload
     async def call(
+        self, request: verbs.ImportRequest, *, timeout: timedelta | None = None
+    ) -> verbs.ImportResponse: ...
+    @overload
+    async def call(
         self, request: verbs.ListRequest, *, timeout: timedelta | None = None
     ) -> verbs.ListResponse: ...
     @overload

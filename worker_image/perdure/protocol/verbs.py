@@ -233,6 +233,8 @@ class RunDescription(RunSummary, frozen=True, kw_only=True, omit_defaults=True):
     task_failure_cause: str = ""
     task_failure: Failure | None = None
     cancel_requested: bool = False
+    watched: bool = False
+    """Whether ``watch`` tells of it."""
 
 
 class HistoryRequest(TargetRequest, frozen=True, kw_only=True, omit_defaults=True):
@@ -253,6 +255,31 @@ class HistoryResponse(_Verb, frozen=True, kw_only=True, omit_defaults=True):
     last_event: int = 0
     """The id of the newest event that there is."""
     closed: bool = False
+
+
+class ImportRequest(_Verb, frozen=True, kw_only=True, omit_defaults=True):
+    """``import``: make a run from its whole history. Answered with :class:`ImportResponse`.
+
+    An open run goes on from there: activities that were open begin anew, timers fire when they
+    were to. A run that is there with this history, or has gone on from it, is left as it is.
+    """
+
+    namespace: str
+    workflow_id: str
+    run_id: str
+    events: tuple[HistoryEvent, ...]
+    digest: str = ""
+    """What ``describe`` said of it, hexadecimal: the history must have it."""
+    watched: bool = False
+    """As in :class:`StartRequest`."""
+
+
+class ImportResponse(_Verb, frozen=True, kw_only=True, omit_defaults=True):
+    """The run is on disk."""
+
+    run_id: str
+    imported: bool = True
+    """False when it was there before."""
 
 
 class ListRequest(_Verb, frozen=True, kw_only=True, omit_defaults=True):
@@ -372,6 +399,7 @@ VERBS: dict[type[_Verb], tuple[str, type[_Verb]]] = {
     ResultRequest: ("result", ResultResponse),
     DescribeRequest: ("describe", RunDescription),
     HistoryRequest: ("history", HistoryResponse),
+    ImportRequest: ("import", ImportResponse),
     ListRequest: ("list", ListResponse),
     WatchRequest: ("watch", WatchResponse),
     QueuesRequest: ("queues", QueuesResponse),
