@@ -139,7 +139,9 @@ class Server(Process):
             module = ["support.faulty_server", str(plan)]
         command = [sys.executable, "-m", *module, "--db", str(db), "--port", str(port), *options]
         command.append("--exit-with-stdin")
-        super().__init__(command, log, {"PYTHONPATH": str(ROOT / "tests")})
+        # The code of this checkout, wherever the installed package is from.
+        sources = (str(ROOT / each) for each in ("tests", "operator", "worker_image"))
+        super().__init__(command, log, {"PYTHONPATH": os.pathsep.join(sources)})
         try:
             self.address = self.first_line().removeprefix("listening on ")
         except BaseException:

@@ -51,7 +51,9 @@ def _cli() -> list[str]:
         "",
     ]
     for name, command in group.commands.items():
-        lines += _verb(name, command)
+        # A verb of two words is a group of verbs.
+        for inner, verb in getattr(command, "commands", {"": command}).items():
+            lines += _verb(f"{name} {inner}".rstrip(), verb)
     return lines
 
 

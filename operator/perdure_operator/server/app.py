@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 MSGPACK = "application/msgpack"
 JSON = "application/json"
 
+_TOO_LARGE = {"import": "a longer history cannot be imported: move the database file instead"}
+"""What to do instead, by verb."""
+
 
 def build_app(host: Host) -> web.Application:
     """Return the application that serves ``host``."""
@@ -81,8 +84,8 @@ class _Endpoint:
         except web.HTTPRequestEntityTooLarge:
             raise VerbError(
                 "TooLarge",
-                f"the request is larger than {MAX_BODY_BYTES // 2**20} MiB; keep large data in "
-                "object storage and pass a reference",
+                f"the request is larger than {MAX_BODY_BYTES // 2**20} MiB; "
+                + _TOO_LARGE.get(self._name, "keep large data in object storage, pass a reference"),
             ) from None
         except msgspec.DecodeError as error:
             raise VerbError("Invalid", f"request to `{self._name}`: {error}") from error

@@ -31,6 +31,9 @@ async def import_run(host: Host, request: vb.ImportRequest) -> vb.ImportResponse
             open run, or the run is there with another history.
     """
     run, transition = _restore(host, request)
+    if host.keeper.peek(request.run_id) is not None:
+        # It may be on its way to the disk, by the same import asked for twice at once.
+        await host.committer.flush()
     there = await host.store.get_run(request.run_id)
     if there is None:
         try:
@@ -38,7 +41,6 @@ async def import_run(host: Host, request: vb.ImportRequest) -> vb.ImportResponse
         except LostError as error:
             if error.outcome is Outcome.ALREADY_OPEN:
                 raise await _id_in_use(host, request) from error
-            # Of two imports at once the other may have won: asked again, this one finds it.
             raise unavailable(error) from error
         return vb.ImportResponse(run_id=request.run_id)
     if await _goes_on_from(host, there, request):

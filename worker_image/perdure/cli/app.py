@@ -11,6 +11,8 @@ from perdure.cli.errors import EXIT_CODES
 from perdure.cli.verbs import (
     cancel,
     dev,
+    history_export,
+    history_import,
     list_,
     query,
     result,
@@ -44,6 +46,17 @@ _PANELS: dict[str, tuple[tuple[str, Callable[..., Any], str], ...]] = {
     ),
 }
 
+_GROUPS: dict[str, tuple[str, tuple[tuple[str, Callable[..., Any], str], ...]]] = {
+    "history": (
+        "Histories as files: export, import.",
+        (
+            ("export", history_export.export, history_export.EXAMPLE),
+            ("import", history_import.import_, history_import.EXAMPLE),
+        ),
+    ),
+}
+"""Verbs of two words, by the first; with what that is about."""
+
 
 def build_app() -> typer.Typer:
     """Return the command line."""
@@ -57,6 +70,11 @@ def build_app() -> typer.Typer:
     for panel, verbs in _PANELS.items():
         for name, function, example in verbs:
             app.command(name, rich_help_panel=panel, epilog=f"Example: {example}")(function)
+    for group, (about, verbs) in _GROUPS.items():
+        inner = typer.Typer(no_args_is_help=True, help=about)
+        for name, function, example in verbs:
+            inner.command(name, epilog=f"Example: {example}")(function)
+        app.add_typer(inner, name=group, rich_help_panel="Runs")
     return app
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any
 
@@ -76,7 +76,7 @@ def _camel(name: str) -> str:
 
 def instant(time: Millis) -> str:
     """Return an instant in RFC 3339."""
-    at = datetime.fromtimestamp(time / 1000, UTC)
+    at = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=time)
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
