@@ -528,6 +528,10 @@ async def test_a_worker_that_leaves_at_once_though_there_is_work_has_failed(scen
     assert numbers(scene) == [0]
     assert "left at once" in scene.message(WORKER_POOLS, NAME, "WorkersReady")
 
+    scene.tell_queue()
+    await look(scene)
+    assert scene.jobs() == [], "there was no work for it after all"
+
 
 async def test_success_after_failures_clears_them_away(scene: Scene) -> None:
     scene.apply(a_pool())
