@@ -65,8 +65,12 @@ class Release:
     def perdure(self, folder: Path, *arguments: str) -> str:
         """Run the command line from outside of the cluster and return what it printed."""
         with self.address(folder) as address:
-            command = [sys.executable, "-m", "perdure.cli", *arguments, "--address", address]
-            return run(command)
+            command = [Path(sys.executable).with_name("perdure"), *arguments]
+            return run([*command, "--address", address])
+
+    def kubectl(self, *arguments: str) -> str:
+        """Run kubectl in its namespace and return what it printed."""
+        return self.cluster.kubectl(*arguments, "-n", self.namespace)
 
     def logs(self) -> str:
         """Return what server and operator have said, the containers before these included."""
@@ -206,6 +210,14 @@ class Team:
             lambda: bool(names()), what=f"a running worker of {pool}", timeout=timeout
         )
         return names()[0]
+
+    def wait_for_no_worker(self, pool: str, *, timeout: float = 60) -> None:
+        """Wait until a pool has neither Jobs nor pods."""
+        self.cluster.eventually(
+            lambda: not self.jobs(pool) and not self.pods(pool),
+            what=f"no worker of {pool} left",
+            timeout=timeout,
+        )
 
     def print_volume(self, claim: str, file: str) -> str:
         """Return the content of a file on a claim's volume, read by a pod of its own."""

@@ -19,6 +19,7 @@ from perdure_operator.controllers.actions import (
 from perdure_operator.controllers.expiring import expire, time_to_live
 from perdure_operator.controllers.runs import NoRun, RunFacts
 from perdure_operator.controllers.steering import IDENTITY, cancel_run, resume_run, suspend_run
+from perdure_operator.controllers.verdicts import seen_again
 from perdure_operator.controllers.workflows.ending import plan_deletion
 from perdure_operator.controllers.workflows.observing import WorkflowView
 from perdure_operator.controllers.workflows.reporting import write_report
@@ -122,7 +123,7 @@ def _plan_finished(view: WorkflowView) -> Plan:
     actions: list[Action] = []
     if view.has_finalizer:
         actions.append(set_finalizer(WORKFLOWS, workflow.metadata, present=False))
-    seen = workflow.status.model_copy(update={"observed_generation": workflow.metadata.generation})
+    seen = seen_again(workflow.status, workflow.metadata.generation)
     actions += write_status(WORKFLOWS, workflow.metadata, before=workflow.status, after=seen)
     return expire(
         WORKFLOWS,
