@@ -107,6 +107,27 @@ class FakeServer:
         self.runs.append(run)
         return vb.StartResponse(run_id=run.run_id)
 
+    def _import(self, request: vb.ImportRequest) -> vb.ImportResponse:
+        self._maybe_refuse()
+        if any(run.run_id == request.run_id for run in self.runs):
+            return vb.ImportResponse(run_id=request.run_id, imported=False)
+        known = self._newest(request.namespace, request.workflow_id)
+        if known is not None and known.status.is_open:
+            raise error_for("AlreadyStarted", f"{request.workflow_id!r} has another open run")
+        started = request.events[0].event
+        assert isinstance(started, ev.WorkflowStarted)
+        start = vb.StartRequest(
+            namespace=request.namespace,
+            workflow_id=request.workflow_id,
+            workflow_type=started.workflow_type,
+            task_queue=started.task_queue,
+            request_id=started.request_id,
+            watched=request.watched,
+        )
+        run = FakeRun(request=start, run_id=request.run_id, events=list(request.events))
+        self.runs.append(run)
+        return vb.ImportResponse(run_id=run.run_id)
+
     def _signal(self, request: vb.SignalRequest) -> vb.Done:
         run = self._find(request)
         self._refuse_closed(run)

@@ -68,6 +68,13 @@ class StartRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImportRun:
+    """Have the run that a checkpoint tells of, as it was then; one that is there stays."""
+
+    request: vb.ImportRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SteerRun:
     """Tell the run something: a signal, to stop, to wait, to go on."""
 
@@ -81,7 +88,14 @@ class SteerRun:
 
 
 Action = (
-    WriteStatus | SetFinalizer | ApplyObject | CreateObject | DeleteObject | StartRun | SteerRun
+    WriteStatus
+    | SetFinalizer
+    | ApplyObject
+    | CreateObject
+    | DeleteObject
+    | StartRun
+    | ImportRun
+    | SteerRun
 )
 
 
@@ -161,6 +175,18 @@ class StartRefused:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunImported:
+    """The run is there again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportRefused:
+    """The server does not take the run as its checkpoint has it."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectRefused:
     """The API server does not let the operator make an object: a right, a quota or a policy."""
 
@@ -202,6 +228,8 @@ Outcome = (
     ServerAway
     | RunStarted
     | StartRefused
+    | RunImported
+    | ImportRefused
     | SignalDelivered
     | SignalRefused
     | ObjectRefused

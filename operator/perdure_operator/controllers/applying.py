@@ -24,9 +24,12 @@ from perdure_operator.controllers.actions import (
     ApplyObject,
     CreateObject,
     DeleteObject,
+    ImportRefused,
+    ImportRun,
     ObjectRefused,
     ObjectWritten,
     Outcome,
+    RunImported,
     RunStarted,
     SetFinalizer,
     SignalDelivered,
@@ -74,6 +77,8 @@ class Applier:
                 return None
             case StartRun():
                 return await self._start(action)
+            case ImportRun():
+                return await self._import(action)
             case SteerRun():
                 return await self._steer(action)
             case _:
@@ -122,6 +127,14 @@ class Applier:
         except RequestRefusedError as error:
             return StartRefused(message=str(error), id_in_use=False)
         return RunStarted(run_id=answer.run_id)
+
+    async def _import(self, action: ImportRun) -> Outcome:
+        try:
+            await self._server.call(action.request)
+        except (AlreadyStartedError, RequestRefusedError, RunNotFoundError) as error:
+            # Not found is the verb: the server is of a version that has none.
+            return ImportRefused(message=str(error))
+        return RunImported()
 
     async def _steer(self, action: SteerRun) -> Outcome | None:
         signal_id = action.request.signal_id if isinstance(action.request, SignalRequest) else ""

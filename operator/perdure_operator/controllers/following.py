@@ -44,7 +44,9 @@ class Follower:
         cursor, failures = 0, 0
         while True:
             try:
-                request = WatchRequest(cursor=cursor, wait=WAIT_MILLIS)
+                # Back again, it is not to wait for news: that it answers is news enough.
+                wait = 0 if failures else WAIT_MILLIS
+                request = WatchRequest(cursor=cursor, wait=wait)
                 answer = await self._world.server.call(request)
             except ServerError as error:
                 failures += 1
@@ -52,6 +54,10 @@ class Follower:
                 cursor = 0
                 await _pause("runs", error, failures)
                 continue
+            if failures:
+                # A store that is empty tells of no run, so whose run is lost is not told either.
+                for key in self._world.roster:
+                    self._queue.add(key)
             cursor, failures = answer.cursor, 0
             for change in answer.changes:
                 self._notice_run(change)

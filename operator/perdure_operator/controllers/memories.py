@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from perdure.protocol.verbs import QueueDescription
@@ -64,6 +64,10 @@ class Roster:
 
     def __len__(self) -> int:
         return len(self._keys)
+
+    def __iter__(self) -> Iterator[Key]:
+        """Yield every object that is not over."""
+        return iter(tuple(self._ids))
 
     def put(self, key: Key, workflow_id: str) -> None:
         """The object is not over, and its run has this id."""

@@ -116,6 +116,14 @@ async def test_after_an_outage_every_open_run_is_told_of_again() -> None:
     assert [request.cursor for request in stage.script.asked] == [0, 5, 0, 0, 3]
 
 
+async def test_after_an_outage_runs_that_a_lost_store_does_not_tell_of_are_looked_at() -> None:
+    stage = Stage(WatchResponse(cursor=5), AWAY, WatchResponse(cursor=0))
+    await stage.run("follow_runs", seconds=2)
+
+    assert stage.script.asked[2] == WatchRequest(cursor=0, wait=0), "no news is waited for"
+    assert await stage.queue.take() == WORKFLOW
+
+
 async def test_an_outage_is_not_hammered() -> None:
     stage = Stage(*[AWAY] * 100)
     await stage.run("follow_runs", seconds=60)

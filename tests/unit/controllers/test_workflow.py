@@ -210,15 +210,6 @@ async def test_a_workflow_applied_as_canceled_never_runs(scene: Scene) -> None:
     assert scene.conditions(WORKFLOWS, NAME)["Failed"] == ("True", "Canceled")
 
 
-async def test_a_lost_store_is_said_and_nothing_is_started_anew(scene: Scene) -> None:
-    await started(scene)
-    scene.server.runs.clear()
-    await scene.look(WORKFLOWS, NAME)
-
-    assert scene.conditions(WORKFLOWS, NAME)["Stalled"] == ("True", "StateLost")
-    assert not scene.server.runs
-
-
 # --- workers of its own ------------------------------------------------------------------------
 
 

@@ -17,6 +17,7 @@ from perdure_operator.controllers.verdicts import (
     workers_of,
 )
 from perdure_operator.controllers.workflows.observing import WorkflowView
+from perdure_operator.controllers.workflows.rebuilding import Lost
 from perdure_operator.model import Reason, WorkflowPhase
 
 Judgement = tuple[WorkflowPhase, Verdict]
@@ -149,10 +150,12 @@ def _judge_without_run(view: WorkflowView) -> Judgement:
 
 
 def _lost(view: WorkflowView) -> Verdict:
+    rebuilding = view.rebuilding
+    why = f", and {rebuilding.why}" if isinstance(rebuilding, Lost) else ""
     message = (
         f"the store has no run {view.workflow.status.run_id} of "
-        f"{view.workflow.workflow_id!r} any more: restore the store, or delete the Workflow and "
-        "apply it again to run it from the beginning"
+        f"{view.workflow.workflow_id!r} any more{why}: restore the store, import the run's "
+        "history, or delete the Workflow and apply it again to run it from the beginning"
     )
     return Verdict(
         ready=false(Reason.STATE_LOST, message), stalled=true(Reason.STATE_LOST, message)

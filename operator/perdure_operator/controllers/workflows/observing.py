@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from perdure_operator.controllers.actions import SignalDelivered, SignalRefused
+from perdure_operator.controllers.actions import (
+    ImportRefused,
+    ImportRun,
+    RunImported,
+    SignalDelivered,
+    SignalRefused,
+)
 from perdure_operator.controllers.views import RunView
+from perdure_operator.controllers.workflows.rebuilding import Lost, rebuild
 from perdure_operator.model import Workflow
 
 
@@ -17,6 +24,16 @@ class WorkflowView(RunView[Workflow]):
     def workflow(self) -> Workflow:
         """The Workflow."""
         return self.resource
+
+    @property
+    def rebuilding(self) -> ImportRun | Lost:
+        """How to rebuild a run that is lost, or why that cannot be."""
+        for each in self.outcomes:
+            if isinstance(each, ImportRefused):
+                return Lost(why=f"the server does not take its checkpoint: {each.message}")
+            if isinstance(each, RunImported):
+                return Lost(why="the server took its checkpoint and has no run all the same")
+        return rebuild(self.workflow)
 
     @property
     def delivered(self) -> tuple[str, ...]:

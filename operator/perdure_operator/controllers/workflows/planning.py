@@ -12,6 +12,7 @@ from datetime import timedelta
 from perdure_operator.cluster import WORKFLOWS
 from perdure_operator.controllers.actions import (
     Action,
+    ImportRun,
     Plan,
     set_finalizer,
     write_status,
@@ -56,7 +57,10 @@ def plan_workflow(view: WorkflowView) -> Plan:
 
 def _plan_without_run(view: WorkflowView) -> Plan:
     spec = view.workflow.spec
-    if view.workflow.status.run_id:
+    if view.is_lost:
+        rebuilding = view.rebuilding
+        if isinstance(rebuilding, ImportRun):
+            return Plan(actions=[rebuilding], look_at_once=True)
         return Plan(actions=write_report(view), again=RESYNC)
     if spec.cancel:
         return Plan(actions=write_report(view), look_at_once=True)
