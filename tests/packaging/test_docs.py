@@ -143,6 +143,10 @@ def test_commands_of_perdure_exist_with_their_options(block: Block) -> None:
         words = shlex.split(command, comments=True)
         words = words[1 : next((i for i, w in enumerate(words) if w in "|>&;" or w == "2>"), None)]
         verb = group.commands.get(words[0]) if words else None
+        if len(words) > 1 and hasattr(verb, "commands"):
+            # A verb of two words is in a group.
+            words = words[1:]
+            verb = verb.commands.get(words[0])
         if words[:1] in (["--help"], ["--version"]):
             continue
         assert verb is not None, f"{command}: no such verb"

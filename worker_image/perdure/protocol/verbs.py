@@ -7,47 +7,14 @@ error is a status of 400 or above with an :class:`ErrorResponse`.
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 import msgspec
 
 from perdure.protocol.events import HistoryEvent
 from perdure.protocol.failures import Failure
 from perdure.protocol.payloads import Millis, Payload, Payloads, RetryPolicy
-
-
-class RunStatus(StrEnum):
-    """Where a run is; the values are what people read."""
-
-    RUNNING = "Running"
-    SUSPENDED = "Suspended"
-    """Open, but its code is not run and no attempt begins until it is resumed."""
-    COMPLETED = "Completed"
-    FAILED = "Failed"
-    CANCELED = "Canceled"
-    TERMINATED = "Terminated"
-    TIMED_OUT = "TimedOut"
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the run has not ended."""
-        return self in (RunStatus.RUNNING, RunStatus.SUSPENDED)
-
-
-class IdReusePolicy(StrEnum):
-    """May an id be started again when its last run is closed?"""
-
-    ALLOW_DUPLICATE = "AllowDuplicate"
-    ALLOW_DUPLICATE_FAILED_ONLY = "AllowDuplicateFailedOnly"
-    REJECT_DUPLICATE = "RejectDuplicate"
-
-
-class IdConflictPolicy(StrEnum):
-    """What starting an id does while a run of it is open."""
-
-    FAIL = "Fail"
-    USE_EXISTING = "UseExisting"
-    TERMINATE_EXISTING = "TerminateExisting"
+from perdure.protocol.statuses import IdConflictPolicy as IdConflictPolicy  # noqa: PLC0414 - part of the verbs
+from perdure.protocol.statuses import IdReusePolicy as IdReusePolicy  # noqa: PLC0414 - part of the verbs
+from perdure.protocol.statuses import RunStatus as RunStatus  # noqa: PLC0414 - part of the verbs
 
 
 class _Verb(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
