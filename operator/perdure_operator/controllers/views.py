@@ -27,11 +27,6 @@ class RunView(Generic[R]):
     """What came of the actions planned before, in the same reconcile."""
 
     @property
-    def is_first_sight(self) -> bool:
-        """Whether nobody has ever written a status."""
-        return self.resource.status.phase is None
-
-    @property
     def is_over(self) -> bool:
         """Whether the status says for good how it ended."""
         return is_over(self.resource)

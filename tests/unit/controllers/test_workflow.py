@@ -33,11 +33,14 @@ async def started(scene: Scene, **spec: object) -> None:
 # --- starting ----------------------------------------------------------------------------------
 
 
-async def test_a_new_workflow_gets_a_status_before_anything_else(scene: Scene) -> None:
+async def test_a_new_workflow_costs_two_writes_to_the_cluster(scene: Scene) -> None:
     await started(scene)
 
     writes = [write for write in scene.cluster.writes if write.startswith("apply")]
-    assert writes[0] == f"apply_status workflows {NAMESPACE}/{NAME}"
+    assert writes == [
+        f"apply workflows {NAMESPACE}/{NAME}",
+        f"apply_status workflows {NAMESPACE}/{NAME}",
+    ]
 
 
 async def test_a_new_workflow_starts_its_run_with_what_the_spec_says(scene: Scene) -> None:

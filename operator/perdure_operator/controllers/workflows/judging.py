@@ -135,8 +135,6 @@ def _judge_without_run(view: WorkflowView) -> Judgement:
         away = true(Reason.SERVER_UNAVAILABLE, view.server_away)
         ready = false(away.reason, away.message)
         return WorkflowPhase.PENDING, Verdict(ready=ready, reconciling=away)
-    if view.is_first_sight:
-        return WorkflowPhase.PENDING, pending(_NOT_STARTED)
     if spec.cancel:
         message = "it was canceled before its run was started"
         return WorkflowPhase.CANCELED, finished(Reason.CANCELED, message, well=False)

@@ -1,8 +1,9 @@
 """What a Workflow needs now. Pure: the same view gives the same plan, and every view gives one.
 
-First sight: a status at once, because tools take an object without one for finished. Then the
-finalizer and the start, then whatever the spec wants told to the run, then the state of the run
-as the status; and once it is over, nothing but the end of its time to live.
+First the finalizer and the start; then whatever the spec wants told to the run; then the state of
+the run as the status; and once it is over, nothing but the end of its time to live. A run that
+cannot be started at once has that said in its status at once, because tools take an object without
+a status for finished.
 """
 
 from __future__ import annotations
@@ -41,8 +42,6 @@ def plan_workflow(view: WorkflowView) -> Plan:
         return plan_deletion(view)
     if view.is_over:
         return _plan_finished(view)
-    if view.is_first_sight:
-        return Plan(actions=write_report(view), look_at_once=True)
     match view.run:
         case RunFacts():
             return _plan_run(view, view.run)
