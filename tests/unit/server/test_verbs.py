@@ -322,6 +322,23 @@ async def test_a_query_waits_until_what_the_code_was_told_is_on_disk(
         assert (await waiting).result == RESULT
 
 
+async def test_a_query_outlives_a_commit_that_fails() -> None:
+    async with World() as world:
+        worker = await world.worker()
+        await world.start()
+        task = await worker.take(msg.WorkflowTask)
+        waiting = await ask(world)
+        world.store.failing = True
+        await worker.progress(task, cmd.StartTimer(seq=1, delay=10**6))
+        world.store.failing = False
+        await asyncio.sleep(2)
+        again = await worker.take(msg.WorkflowTask)
+        await worker.progress(again, cmd.StartTimer(seq=1, delay=10**6))
+        asked = await worker.take(msg.AskQuery)
+        await worker.say(msg.QueryAnswer(query=asked.query, result=RESULT))
+        assert (await waiting).result == RESULT
+
+
 async def test_a_query_counts_as_backlog_until_a_worker_comes() -> None:
     async with World() as world:
         worker = await world.worker("w1")
