@@ -237,6 +237,30 @@ async def test_a_workflow_with_its_own_worker_gets_a_pool_that_it_owns() -> None
     assert pool["metadata"]["name"].startswith(f"{NAME}-")
 
 
+async def test_a_pool_of_its_own_that_went_is_made_again() -> None:
+    scene = Scene()
+    await started(scene, worker={"image": "i", "modules": ["m"]})
+    (pool,) = scene.cluster.all(WORKER_POOLS)
+    scene.cluster.ask_to_delete(WORKER_POOLS, ref(pool["metadata"]["name"]))
+    await scene.look(WORKFLOWS, NAME)
+
+    assert len(scene.cluster.all(WORKER_POOLS)) == 1
+
+
+async def test_a_pool_of_its_own_that_may_not_be_made_is_said() -> None:
+    scene = Scene()
+    error = ForbiddenError("apply workerpools", "exceeded quota: pools")
+    scene.cluster.fail_with["apply workerpools"] = error
+    await started(scene, worker={"image": "i", "modules": ["m"]})
+
+    assert scene.conditions(WORKFLOWS, NAME)["Stalled"] == ("True", "Forbidden")
+    assert "exceeded quota" in scene.message(WORKFLOWS, NAME, "Stalled")
+
+    scene.cluster.fail_with.clear()
+    await scene.look(WORKFLOWS, NAME)
+    assert "Stalled" not in scene.conditions(WORKFLOWS, NAME)
+
+
 async def test_a_long_name_still_makes_a_name_for_the_pool() -> None:
     scene = Scene()
     name = "a-very-long-name." + "x" * 200

@@ -158,9 +158,12 @@ def _lost(view: WorkflowView) -> Verdict:
 
 
 def _no_pool(view: WorkflowView) -> Say:
+    if view.object_refused is not None:
+        why = f"the pool of its own cannot be made: {view.object_refused.message}"
+        return true(Reason.FORBIDDEN, why)
     return true(
         Reason.POOL_NOT_FOUND,
-        f"there is no WorkerPool {view.workflow.spec.worker_pool or 'of its own'!r} in namespace "
+        f"there is no WorkerPool {view.workflow.spec.worker_pool!r} in namespace "
         f"{view.workflow.metadata.namespace!r}: apply one, or name another",
     )
 
