@@ -403,3 +403,18 @@ async def test_a_query_goes_to_another_worker_when_the_asked_one_is_gone() -> No
         asked = await other.take(msg.AskQuery)
         await other.say(msg.QueryAnswer(query=asked.query, result=RESULT))
         await waiting
+
+
+async def test_a_suspended_run_answers_from_where_it_was_held() -> None:
+    async with World() as world:
+        worker = await world.worker()
+        await world.start()
+        task = await worker.take(msg.WorkflowTask)
+        await worker.progress(task, cmd.StartTimer(seq=1, delay=10**6))
+        await world.verbs.suspend(vb.SuspendRequest(**TARGET))
+        await world.verbs.signal(vb.SignalRequest(**TARGET, name="late"))
+        waiting = await ask(world)
+        asked = await worker.take(msg.AskQuery)
+        assert asked.complete
+        await worker.say(msg.QueryAnswer(query=asked.query, result=RESULT))
+        assert (await waiting).result == RESULT
