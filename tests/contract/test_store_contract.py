@@ -56,6 +56,21 @@ async def test_nothing_is_known_of_a_run_that_was_never_made(store: Store) -> No
     assert await store.read_activities("nobody") == []
 
 
+async def test_a_whole_history_is_made_at_once_also_beside_an_open_run_of_its_id(
+    store: Store,
+) -> None:
+    current = start(started=T0 + 10)
+    steps = [StepCompleted(seq=number, name="x") for number in range(1, 1_500)]
+    older = start("order-1", *steps, closed=T0 + 5, status=RunStatus.TERMINATED)
+    await commit(store, current, older)
+
+    assert await store.find_run("default", "order-1") == current.row
+    assert await store.get_run(older.row.run_id) == older.row
+    assert await store.read_history(older.row.run_id) == list(older.events)
+    page = await store.read_history(older.row.run_id, after=998, limit=2)
+    assert [each.id for each in page] == [999, 1000]
+
+
 async def test_an_empty_commit_changes_nothing(store: Store) -> None:
     assert await store.commit([]) == []
 
