@@ -20,7 +20,13 @@ from typing import Any
 import kopf
 
 from perdure.client import Service
-from perdure_operator.cluster import ACTIVITIES, WORKER_POOLS, WORKFLOWS, ClusterError
+from perdure_operator.cluster import (
+    ACTIVITIES,
+    SCHEDULES,
+    WORKER_POOLS,
+    WORKFLOWS,
+    ClusterError,
+)
 from perdure_operator.cluster.api import KubernetesCluster, is_in_cluster, load_configuration
 from perdure_operator.cluster.kinds import GROUP, VERSION
 from perdure_operator.cluster.limiter import RateLimiter
@@ -41,6 +47,7 @@ from perdure_operator.controllers.run_reconciling import (
     WORKFLOW_RUNS,
     RunReconciler,
 )
+from perdure_operator.controllers.schedules.reconciler import ScheduleReconciler
 from perdure_operator.controllers.service import NO_RETRIES, ServiceServer
 from perdure_operator.controllers.workqueue import Schedule, WorkQueue
 from perdure_operator.controllers.world import World
@@ -116,7 +123,7 @@ def build_world(cluster: KubernetesCluster, server: ServiceServer) -> World:
 
 async def wait_for_kinds(cluster: KubernetesCluster) -> None:
     """Return when the API server knows the custom resources."""
-    wanted = {kind.plural for kind in (WORKFLOWS, ACTIVITIES, WORKER_POOLS)}
+    wanted = {kind.plural for kind in (WORKFLOWS, ACTIVITIES, WORKER_POOLS, SCHEDULES)}
     while True:
         try:
             missing = wanted - await cluster.serves(GROUP, VERSION)
@@ -140,6 +147,7 @@ def _endless(
             WORKFLOWS: RunReconciler(world, WORKFLOW_RUNS),
             ACTIVITIES: RunReconciler(world, ACTIVITY_RUNS),
             WORKER_POOLS: PoolReconciler(world, defaults),
+            SCHEDULES: ScheduleReconciler(world),
         },
         metrics,
     )

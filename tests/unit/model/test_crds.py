@@ -45,7 +45,7 @@ def test_a_stale_file_is_named_and_then_put_right(
     damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main([str(tmp_path)])
-    name = {"foreign": "schedules.perdure.dev.yaml"}.get(damage, "workflows.perdure.dev.yaml")
+    name = {"foreign": "others.perdure.dev.yaml"}.get(damage, "workflows.perdure.dev.yaml")
     if damage == "missing":
         (tmp_path / name).unlink()
     else:
