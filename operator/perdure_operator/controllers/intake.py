@@ -16,9 +16,9 @@ from perdure_operator.cluster import (
 )
 from perdure_operator.controllers.activities.observing import activity_id
 from perdure_operator.controllers.keys import Key, key_of
+from perdure_operator.controllers.lanes import Sink
 from perdure_operator.controllers.pools.templates import POOL_LABEL
 from perdure_operator.controllers.schedules.children import SCHEDULE_LABEL
-from perdure_operator.controllers.workqueue import WorkQueue
 from perdure_operator.controllers.world import World, read_pool
 from perdure_operator.model import ActivityPhase, ConditionType, WorkflowPhase
 from perdure_operator.model.conditions import is_true
@@ -32,7 +32,7 @@ _FINAL_PHASES = {
 class Intake:
     """Takes events and fills the work queue."""
 
-    def __init__(self, world: World, queue: WorkQueue[Key]) -> None:
+    def __init__(self, world: World, queue: Sink) -> None:
         self._world = world
         self._queue = queue
 

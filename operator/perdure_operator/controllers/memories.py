@@ -61,18 +61,22 @@ class Roster:
     def __init__(self) -> None:
         self._keys: dict[tuple[str, str], Key] = {}
         self._ids: dict[Key, tuple[str, str]] = {}
+        self._seen: dict[Key, int] = {}
 
     def __len__(self) -> int:
         return len(self._keys)
 
     def put(self, key: Key, workflow_id: str) -> None:
         """The object is not over, and its run has this id."""
+        if self._ids.get(key) == (key.ref.namespace, workflow_id):
+            return
         self.remove(key)
         self._keys[key.ref.namespace, workflow_id] = key
         self._ids[key] = (key.ref.namespace, workflow_id)
 
     def remove(self, key: Key) -> None:
         """The object is over or gone."""
+        self._seen.pop(key, None)
         known = self._ids.pop(key, None)
         if known is not None and self._keys.get(known) == key:
             del self._keys[known]
@@ -80,6 +84,15 @@ class Roster:
     def find(self, namespace: str, workflow_id: str) -> Key | None:
         """Return the object that a run belongs to, if it is to be told."""
         return self._keys.get((namespace, workflow_id))
+
+    def saw(self, key: Key, events: int) -> None:
+        """The object's status tells of so many events of its run."""
+        if key in self._ids:
+            self._seen[key] = events
+
+    def has_seen(self, key: Key, events: int) -> bool:
+        """Tell whether the status tells of that many events already."""
+        return self._seen.get(key, 0) >= events
 
 
 class PoolBook:

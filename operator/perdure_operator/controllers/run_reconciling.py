@@ -94,6 +94,8 @@ class RunReconciler(Generic[R, V]):
             self._world.pools.release(key)
             self._world.roster.remove(key)
             return
+        if isinstance(view.run, RunFacts):
+            self._world.roster.saw(key, view.run.description.events)
         conditions = () if view.pool is None else view.pool.status.conditions
         shows = is_true(conditions, ConditionType.WORKERS_READY)
         self._world.pools.depend(key, pool, shows_workers=shows)
@@ -103,9 +105,8 @@ class RunReconciler(Generic[R, V]):
         metadata, server = resource.metadata, self._world.server
         is_deleted = metadata.is_being_deleted
         is_free = is_deleted and FINALIZER not in metadata.finalizers
-        is_new = resource.status.phase is None and not is_deleted
         is_away = any(isinstance(outcome, ServerAway) for outcome in outcomes)
-        if is_over(resource) or is_free or is_new or is_away:
+        if is_over(resource) or is_free or is_away:
             return NoRun.NOT_ASKED
 
         namespace, workflow_id = metadata.namespace, self._kind.workflow_id(resource)

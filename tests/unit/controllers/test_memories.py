@@ -10,6 +10,7 @@ from perdure.protocol.verbs import QueueDescription
 from perdure_operator.cluster import ACTIVITIES, WORKER_POOLS, WORKFLOWS, Manifest
 from perdure_operator.controllers.intake import Intake
 from perdure_operator.controllers.keys import Key
+from perdure_operator.controllers.lanes import Lanes
 from perdure_operator.controllers.memories import QueueBook
 from perdure_operator.controllers.workqueue import Schedule, WorkQueue
 from support.operator_scene import NAMESPACE, Scene, a_pool, a_workflow, an_activity, ref
@@ -86,6 +87,16 @@ async def test_a_run_is_found_by_its_id_while_its_object_is_not_over(desk: Desk)
     over = {**stored(a_workflow(workflowId="order/42")), "status": {"phase": "Succeeded"}}
     desk.intake.notice_run(WORKFLOWS, "MODIFIED", over)
     assert roster.find(NAMESPACE, "order/42") is None
+
+
+async def test_pools_do_not_wait_behind_runs() -> None:
+    lanes = Lanes()
+    for number in range(500):
+        lanes.add(Key(WORKFLOWS, ref(f"order-{number}")))
+    lanes.add(POOL)
+
+    assert await lanes.pools.take() == POOL
+    assert (len(lanes), lanes.ready, lanes.runs.ready) == (500, 500, 500)
 
 
 async def test_a_deleted_object_is_forgotten_altogether(desk: Desk) -> None:

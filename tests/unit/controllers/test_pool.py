@@ -303,7 +303,7 @@ async def test_code_that_is_not_there_is_said_and_comes_later(
     scene.tell_queue(backlog=1)
     again = await look(scene)
 
-    assert again == timedelta(seconds=10)
+    assert again == timedelta(seconds=5)
     assert scene.jobs() == []
     assert scene.status(WORKER_POOLS, NAME)["phase"] == "Stalled"
     assert scene.conditions(WORKER_POOLS, NAME)["Stalled"] == ("True", "CodeNotFound")

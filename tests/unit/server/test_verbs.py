@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
 from perdure.protocol import commands as cmd
+from perdure.protocol import events as ev
 from perdure.protocol import messages as msg
 from perdure.protocol import verbs as vb
 from perdure.protocol.payloads import MAX_PAYLOAD_BYTES, Payload
 from perdure.protocol.verbs import IdConflictPolicy, IdReusePolicy, RunStatus
+from perdure_operator.engine.transitions import Transition
 from perdure_operator.server.errors import VerbError
+from perdure_operator.store.port import Outcome
 from support.hosts import World, settle
 
 pytestmark = pytest.mark.looptime
@@ -291,6 +295,48 @@ async def test_a_query_waits_until_the_code_has_been_told_all() -> None:
         asked = await worker.take(msg.AskQuery)
         await worker.say(msg.QueryAnswer(query=asked.query, result=RESULT))
         await waiting
+
+
+async def test_a_query_waits_until_what_the_code_was_told_is_on_disk(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with World() as world:
+        worker = await world.worker()
+        run_id = await world.start()
+        task = await worker.take(msg.WorkflowTask)
+        written, commit = asyncio.Event(), world.store.commit
+
+        async def commit_late(transitions: Sequence[Transition]) -> list[Outcome]:
+            await written.wait()
+            return await commit(transitions)
+
+        monkeypatch.setattr(world.store, "commit", commit_late)
+        await worker.progress(task)
+        await worker.say(msg.RunEvicted(run_id=run_id))
+        waiting = await ask(world)
+        assert not await worker.has(msg.AskQuery)
+        written.set()
+        asked = await worker.take(msg.AskQuery)
+        assert isinstance(asked.events[-1].event, ev.WorkflowTaskCompleted)
+        await worker.say(msg.QueryAnswer(query=asked.query, result=RESULT))
+        assert (await waiting).result == RESULT
+
+
+async def test_a_query_outlives_a_commit_that_fails() -> None:
+    async with World() as world:
+        worker = await world.worker()
+        await world.start()
+        task = await worker.take(msg.WorkflowTask)
+        waiting = await ask(world)
+        world.store.failing = True
+        await worker.progress(task, cmd.StartTimer(seq=1, delay=10**6))
+        world.store.failing = False
+        await asyncio.sleep(2)
+        again = await worker.take(msg.WorkflowTask)
+        await worker.progress(again, cmd.StartTimer(seq=1, delay=10**6))
+        asked = await worker.take(msg.AskQuery)
+        await worker.say(msg.QueryAnswer(query=asked.query, result=RESULT))
+        assert (await waiting).result == RESULT
 
 
 async def test_a_query_counts_as_backlog_until_a_worker_comes() -> None:

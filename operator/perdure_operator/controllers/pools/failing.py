@@ -80,7 +80,7 @@ def is_steady(job: JobFacts, now: datetime) -> bool:
 def has_failed(job: JobFacts, *, hasty: timedelta) -> bool:
     """Tell whether a worker ended as it should not have."""
     if job.state is JobState.SUCCEEDED and job.lifetime is not None:
-        return job.lifetime < min(_HASTY, idle_after)
+        return job.lifetime < hasty
     return job.state is JobState.FAILED
 
 

@@ -17,7 +17,7 @@ from perdure_operator.controllers.pools.scaling import (
 CODE_INTERVAL = timedelta(seconds=60)
 """How often a ConfigMap with code is looked at while workers run its code."""
 
-CODE_MISSING_INTERVAL = timedelta(seconds=10)
+CODE_MISSING_INTERVAL = timedelta(seconds=5)
 
 REFUSED_INTERVAL = timedelta(seconds=30)
 """How soon a Job that was refused is tried again: a quota may have room by then."""
