@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -79,18 +80,18 @@ def due(timing: Timing, after: datetime, until: datetime) -> list[Firing]:
     return timing.due(after, until, most=10_000)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(specs, moments, spans)
 def test_firings_are_in_order_and_each_is_there_once(
     spec: dict[str, Any], start: datetime, span: timedelta
 ) -> None:
     found = due(a_timing(**spec), start, start + span)
-    for before, after in zip(found, found[1:], strict=False):
+    for before, after in pairwise(found):
         assert before.time <= before.at < after.time
     assert all(start < each.time <= each.at <= start + span for each in found)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(specs, moments, spans, spans)
 def test_time_cut_in_two_gives_the_same_firings(
     spec: dict[str, Any], start: datetime, first: timedelta, second: timedelta
@@ -101,7 +102,7 @@ def test_time_cut_in_two_gives_the_same_firings(
     assert before + due(timing, cursor, end) == due(timing, start, end)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(calendars, st.sampled_from(ZONES), moments)
 def test_calendars_are_as_brute_force_has_them(
     calendar: dict[str, Any], zone: str, start: datetime
@@ -112,7 +113,7 @@ def test_calendars_are_as_brute_force_has_them(
     assert found == list(_by_brute_force(calendar, ZoneInfo(zone), start, end))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.sampled_from([each for each in CRONS if each[0] != "@"]), moments)
 def test_cron_in_utc_is_as_brute_force_has_it(expression: str, start: datetime) -> None:
     end = start + timedelta(days=1)
