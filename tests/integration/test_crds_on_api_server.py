@@ -232,4 +232,5 @@ def test_statuses_of_the_other_kinds_are_stored_as_written(
         "workflow",
         "activity",
         "workerpool",
+        "schedule",
     }

@@ -1,7 +1,7 @@
 """Two work queues: one for runs, one for pools and schedules.
 
 Five hundred Workflows applied at once keep the tasks that look at runs busy for a while; the pool
-that is to get workers for them must not wait behind them all, and no more must a Schedule when it is time.
+that is to get workers for them must not wait behind them all, nor must a Schedule that is due.
 """
 
 from __future__ import annotations

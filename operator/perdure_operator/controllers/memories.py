@@ -100,7 +100,7 @@ class PoolBook:
 
     def __init__(self) -> None:
         self._pools: dict[ObjectRef, WorkerPool] = {}
-        self._dependents: dict[ObjectRef, dict[Key, bool]] = {}
+        self._dependents: dict[ObjectRef, dict[Key, str]] = {}
         self._pool_of: dict[Key, ObjectRef] = {}
 
     def get(self, ref: ObjectRef) -> WorkerPool | None:
@@ -127,10 +127,10 @@ class PoolBook:
             if ref.namespace == namespace and pool.task_queue == task_queue
         ]
 
-    def depend(self, key: Key, pool: ObjectRef, *, shows_workers: bool) -> None:
-        """An object's run goes to this pool; ``shows_workers``: it says there are workers."""
+    def depend(self, key: Key, pool: ObjectRef, *, shows: str) -> None:
+        """An object's run goes to this pool, and this is what it shows of the workers."""
         self.release(key)
-        self._dependents.setdefault(pool, {})[key] = shows_workers
+        self._dependents.setdefault(pool, {})[key] = shows
         self._pool_of[key] = pool
 
     def release(self, key: Key) -> None:
@@ -143,15 +143,13 @@ class PoolBook:
         if not of_pool:
             del self._dependents[pool]
 
-    def to_be_told(self, pool: ObjectRef, *, has_workers: bool) -> list[Key]:
-        """Return the dependents that say otherwise of the pool's workers.
+    def to_be_told(self, pool: ObjectRef, workers: str) -> list[Key]:
+        """Return the dependents that show otherwise than ``workers``, which is so now.
 
         Thousands of runs may wait on one pool, whose workers come and go: only those that show
         something else than what is so now are worth looking at.
         """
-        return [
-            key for key, shown in self._dependents.get(pool, {}).items() if shown != has_workers
-        ]
+        return [key for key, shown in self._dependents.get(pool, {}).items() if shown != workers]
 
 
 class QueueChange(NamedTuple):

@@ -28,7 +28,7 @@ from perdure_operator.model.fields import (
     cel,
     cel_rules,
 )
-from perdure_operator.model.policies import RetryPolicy, WorkflowTimeouts
+from perdure_operator.model.policies import WorkflowTimeouts
 from perdure_operator.model.resources import Resource, ResourceStatus
 from perdure_operator.model.schedule_times import BACKWARDS, Calendar, Interval
 from perdure_operator.model.workerpool import WorkerSpec
@@ -160,8 +160,6 @@ class TemplateSpec(SpecModel):
     """Workers of each run's own."""
     timeouts: WorkflowTimeouts = WorkflowTimeouts()
     """How long it may take."""
-    retry_policy: RetryPolicy | None = None
-    """How the whole run is repeated when it fails. Without it: not at all."""
     memo: AnyObject | None = None
     """Notes that are stored with the run and shown with it: any JSON object."""
     deletion_policy: DeletionPolicy = DeletionPolicy.CANCEL

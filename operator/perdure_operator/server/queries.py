@@ -89,7 +89,9 @@ class Queries:
             )
         # What the code has been told may be on its way to the disk: a worker that reads the
         # history before it is there would answer from a time before.
-        if hot.task is not None or hot.run.needs_task or hot.commits:
+        # The code of a suspended run is told nothing: it answers from where it was held.
+        is_behind = hot.run.needs_task and not hot.run.is_suspended
+        if hot.task is not None or is_behind or hot.commits:
             hot.queries.append(question)
             return
         session = hot.sticky if hot.sticky is not None and hot.sticky.is_open else None
@@ -100,7 +102,7 @@ class Queries:
             self._dispatcher.add_query(question.queue, question.id)
             return
         question.session = session
-        complete = hot.sticky is not session
+        complete = hot.sticky is not session or hot.run.is_suspended
         events = await self._keeper.events_after(hot, 0) if complete else []
         session.send(
             msg.AskQuery(

@@ -8,10 +8,10 @@ import pytest
 
 from perdure.protocol.verbs import CancelRequest, TerminateRequest
 from perdure_operator.cluster import SCHEDULES, WORKFLOWS, ForbiddenError
+from perdure_operator.model import WorkflowSpec
+from perdure_operator.model.schedule import TemplateSpec
 from support.operator_scene import a_workflow, ref
 from support.schedules import NAME, ScheduleScene
-
-LATER = {"days": 2}
 
 
 @pytest.fixture
@@ -21,6 +21,14 @@ def scene() -> ScheduleScene:
 
 def conditions(scene: ScheduleScene) -> dict[str, tuple[str, str]]:
     return scene.conditions(SCHEDULES, NAME)
+
+
+def test_a_template_is_a_workflow_without_what_steers_one_run() -> None:
+    ours, theirs = TemplateSpec.model_fields, WorkflowSpec.model_fields
+    steering = {"workflow_id", "suspend", "cancel", "signals", "ttl_seconds_after_finished"}
+    assert ours.keys() == theirs.keys() - steering
+    for name in ours.keys() - {"deletion_policy"}:
+        assert ours[name].rebuild_annotation() == theirs[name].rebuild_annotation(), name
 
 
 # --- firing ------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from perdure.protocol import commands as cmd
 from perdure.protocol import events as ev
 from perdure.protocol import messages as msg
 from perdure.protocol import verbs as vb
-from perdure.protocol.payloads import MAX_PAYLOAD_BYTES, Payload
+from perdure.protocol.payloads import MAX_PAYLOAD_BYTES, Payload, RetryPolicy
 from perdure.protocol.verbs import IdConflictPolicy, IdReusePolicy, RunStatus
 from perdure_operator.engine.transitions import Transition
 from perdure_operator.server.errors import VerbError
@@ -100,13 +100,21 @@ async def test_an_id_is_used_again_as_its_policy_says(
         ({"workflow_id": "x" * 1001}, "Invalid", "at most 1,000"),
         ({"kind": "thing"}, "Invalid", "it is `workflow` or `activity`"),
         ({"kind": "activity"}, "Invalid", "needs its options"),
+        ({"retry_policy": RetryPolicy()}, "Invalid", "retries of a whole run are not supported"),
         (
             {"input": (Payload(data=b"x" * (MAX_PAYLOAD_BYTES + 1)),)},
             "TooLarge",
             "input of 'Order': value 1 takes 2,097,153 bytes",
         ),
     ],
-    ids=["empty", "long-id", "unknown-kind", "activity-without-options", "large-input"],
+    ids=[
+        "empty",
+        "long-id",
+        "unknown-kind",
+        "activity-without-options",
+        "retries-of-a-run",
+        "large-input",
+    ],
 )
 async def test_a_bad_start_is_refused_and_nothing_recorded(
     options: dict[str, object], code: str, words: str
@@ -395,3 +403,18 @@ async def test_a_query_goes_to_another_worker_when_the_asked_one_is_gone() -> No
         asked = await other.take(msg.AskQuery)
         await other.say(msg.QueryAnswer(query=asked.query, result=RESULT))
         await waiting
+
+
+async def test_a_suspended_run_answers_from_where_it_was_held() -> None:
+    async with World() as world:
+        worker = await world.worker()
+        await world.start()
+        task = await worker.take(msg.WorkflowTask)
+        await worker.progress(task, cmd.StartTimer(seq=1, delay=10**6))
+        await world.verbs.suspend(vb.SuspendRequest(**TARGET))
+        await world.verbs.signal(vb.SignalRequest(**TARGET, name="late"))
+        waiting = await ask(world)
+        asked = await worker.take(msg.AskQuery)
+        assert asked.complete
+        await worker.say(msg.QueryAnswer(query=asked.query, result=RESULT))
+        assert (await waiting).result == RESULT
