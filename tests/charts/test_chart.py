@@ -257,9 +257,11 @@ def spell(resource: str, verbs: str) -> set[str]:
 
 
 WATCHED = set().union(
-    spell("perdure.dev/workflows", "get list watch patch delete"),
+    spell("perdure.dev/workflows", "create get list watch patch delete"),
     spell("perdure.dev/activities", "get list watch patch delete"),
     spell("perdure.dev/workerpools", "get list watch patch create"),
+    spell("perdure.dev/schedules", "get list watch patch"),
+    spell("perdure.dev/schedules/status", "patch"),
     spell("perdure.dev/workflows/status", "patch"),
     spell("perdure.dev/activities/status", "patch"),
     spell("perdure.dev/workerpools/status", "patch"),

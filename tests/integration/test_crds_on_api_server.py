@@ -59,7 +59,7 @@ def cluster() -> Iterator[Cluster]:
 @pytest.fixture(scope="module")
 def namespace(cluster: Cluster) -> Iterator[str]:
     with cluster.namespace("crds") as name:
-        for id_ in ("workflow-in-full", "activity-batch", "pool-with-image"):
+        for id_ in ("workflow-in-full", "activity-batch", "pool-with-image", "schedule-in-full"):
             cluster.apply(ACCEPTED[id_], namespace=name)
         yield name
 
@@ -232,4 +232,5 @@ def test_statuses_of_the_other_kinds_are_stored_as_written(
         "workflow",
         "activity",
         "workerpool",
+        "schedule",
     }

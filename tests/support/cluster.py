@@ -136,7 +136,9 @@ class Cluster:
         """Return what is known of a namespace, for the report of a test that failed in it."""
         parts = [
             self._shown("get", "all,pvc", "-o", "wide", "-n", namespace),
-            self._shown("get", "workflows,activities,workerpools", "-o", "yaml", "-n", namespace),
+            self._shown(
+                "get", "workflows,activities,workerpools,schedules", "-o", "yaml", "-n", namespace
+            ),
             self._shown("get", "events", "--sort-by=.lastTimestamp", "-n", namespace),
         ]
         pods = self.kubectl("get", "pods", "-o", "name", "-n", namespace, check=False).split()

@@ -36,6 +36,13 @@ def _pool(**spec: Any) -> Manifest:
     return manifest_of("WorkerPool", "a", **({"image": "x:1", "modules": ["m"]} | spec))
 
 
+def _schedule(**spec: Any) -> Manifest:
+    template = {"spec": {"type": "T", "workerPool": "p"}}
+    return manifest_of(
+        "Schedule", "a", **({"cron": ["@daily"], "workflowTemplate": template} | spec)
+    )
+
+
 ACCEPTED: Mapping[str, Manifest] = {
     "workflow-in-full": manifest_of(
         "Workflow",
@@ -99,6 +106,53 @@ ACCEPTED: Mapping[str, Manifest] = {
     "pool-with-code-on-an-image": manifest_of(
         "WorkerPool", "both", image="x:1", code={"configMap": "hello-code"}
     ),
+    "schedule-in-short": _schedule(),
+    "schedule-in-full": manifest_of(
+        "Schedule",
+        "report",
+        cron=["0 9 * * MON-FRI", "*/15 8-17/2 1,15 JAN-mar *", "0 0 L * *"],
+        intervals=[{"every": "90m", "offset": "15m"}],
+        calendars=[
+            {
+                "second": [{"start": 0, "end": 59, "step": 10}],
+                "minute": [{"start": 0}],
+                "hour": [{"start": 8, "end": 17}],
+                "dayOfMonth": [{"start": 1, "end": 7}],
+                "month": [{"start": 1}],
+                "dayOfWeek": [{"start": 1}],
+                "year": [{"start": 2027, "end": 2030}],
+                "comment": "the first Monday of the year",
+            }
+        ],
+        skip=[{"month": [{"start": 12}], "dayOfMonth": [{"start": 25}], "comment": "Christmas"}],
+        timeZone="Europe/Berlin",
+        startAt="2026-01-01T00:00:00Z",
+        endAt="2030-01-01T00:00:00+01:00",
+        jitter="5m",
+        overlapPolicy="BufferOne",
+        catchUpWindow="1h",
+        pause=True,
+        pauseOnFailure=True,
+        note="until the new report is there",
+        limitedActions=10,
+        successfulWorkflowsLimit=5,
+        failedWorkflowsLimit=0,
+        triggers=[{"id": "now", "overlapPolicy": "Skip"}],
+        backfills=[
+            {"id": "may", "start": "2026-05-01T00:00:00Z", "end": "2026-05-31T00:00:00+02:00"}
+        ],
+        workflowTemplate={
+            "metadata": {"labels": {"team": "a"}, "annotations": {"b": "c"}},
+            "spec": {
+                "type": "Report",
+                "input": [{"kind": "daily"}, None],
+                "worker": {"code": {"configMap": "report-code"}},
+                "timeouts": {"execution": "1h"},
+                "memo": {"a": 1},
+                "deletionPolicy": "Orphan",
+            },
+        },
+    ),
 }
 
 
@@ -121,6 +175,56 @@ _ONE_WORKER = "give exactly one of workerPool (a WorkerPool's name) and worker"
 _NOT_A_DURATION = "should match '^([0-9]{1,9}(ms|d|h|m|s)){1,5}$'"
 
 REFUSED: Mapping[str, Refused] = {
+    "schedule-of-no-time": _refused(_schedule(cron=None), "say when: give cron"),
+    "schedule-with-a-cron-field-too-few": _refused(
+        _schedule(cron=["0 9 * *"]), "spec.cron[0] in body should match", "spec.cron.0"
+    ),
+    "schedule-with-a-minute-too-late": _refused(
+        _schedule(cron=["60 9 * * *"]), "spec.cron[0] in body should match", "spec.cron.0"
+    ),
+    "schedule-on-a-day-that-never-comes": Refused(
+        manifest=_schedule(cron=["0 9 31 2 *"]),
+        server_says=None,
+        model_says="is not a cron expression (bad day-of-month)",
+    ),
+    "schedule-in-no-time-zone": Refused(
+        manifest=_schedule(timeZone="Europe/Berlni"),
+        server_says=None,
+        model_says="there is no time zone",
+    ),
+    "schedule-with-an-hour-too-late": _refused(
+        _schedule(calendars=[{"hour": [{"start": 24}]}]), "hour goes from 0 to 23"
+    ),
+    "schedule-with-a-range-that-runs-backwards": _refused(
+        _schedule(calendars=[{"hour": [{"start": 9, "end": 8}]}]), "end lies before start"
+    ),
+    "schedule-with-a-backfill-that-runs-backwards": _refused(
+        _schedule(
+            backfills=[{"id": "a", "start": "2026-01-02T00:00:00Z", "end": "2026-01-01T00:00:00Z"}]
+        ),
+        "end lies before start",
+    ),
+    "schedule-with-an-interval-of-nothing": _refused(
+        _schedule(intervals=[{"every": "0s"}]), "must be longer than zero", "longer than zero"
+    ),
+    "schedule-with-an-unknown-policy": _refused(
+        _schedule(overlapPolicy="Forbid"), 'supported values: "Skip"', "spec.overlapPolicy"
+    ),
+    "schedule-whose-template-is-canceled": _refused(
+        _schedule(workflowTemplate={"spec": {"type": "T", "workerPool": "p", "cancel": True}}),
+        'unknown field "spec.workflowTemplate.spec.cancel"',
+        "spec.workflowTemplate.spec.cancel",
+    ),
+    "schedule-whose-template-runs-nowhere": _refused(
+        _schedule(workflowTemplate={"spec": {"type": "T"}}), _ONE_WORKER
+    ),
+    "schedule-with-a-long-name": _refused(
+        _schedule() | {"metadata": {"name": "a" * 53}},
+        "the name of a Schedule can have at most 52 characters",
+    ),
+    "schedule-with-a-trigger-twice": _refused(
+        _schedule(triggers=[{"id": "a"}, {"id": "a"}]), "Duplicate value", "'a' is there again"
+    ),
     "workflow-without-type": _refused(
         manifest_of("Workflow", "a", workerPool="p"), "spec.type: Required value", "spec.type"
     ),
@@ -236,6 +340,8 @@ class Change:
 _RUN = ACCEPTED["workflow-in-full"]
 _BATCH = ACCEPTED["activity-batch"]
 _POOL = ACCEPTED["pool-with-image"]
+_SCHEDULE = ACCEPTED["schedule-in-full"]
+_FIRST_BACKFILL = _SCHEDULE["spec"]["backfills"][0]
 _FIRST_SIGNAL = _RUN["spec"]["signals"][0]
 
 
@@ -284,6 +390,24 @@ CHANGES: Mapping[str, Change] = {
     "pool-image": _change(_POOL, image="registry.example/orders:1.5"),
     "pool-scaling": _change(_POOL, scaling={"max": 3}),
     "pool-queue": _change(_POOL, "taskQueue cannot be changed", taskQueue="q"),
+    "schedule-times": _change(_SCHEDULE, cron=["@hourly"], intervals=None, timeZone="UTC"),
+    "schedule-template": _change(
+        _SCHEDULE, workflowTemplate={"spec": {"type": "Other", "input": [2], "memo": None}}
+    ),
+    "another-trigger": _change(
+        _SCHEDULE, triggers=[{"id": "now", "overlapPolicy": "Skip"}, {"id": "again"}]
+    ),
+    "no-triggers": _change(_SCHEDULE, "triggers can only be appended", triggers=[]),
+    "other-trigger": _change(
+        _SCHEDULE,
+        "a trigger cannot be changed",
+        triggers=[{"id": "now", "overlapPolicy": "AllowAll"}],
+    ),
+    "other-backfill": _change(
+        _SCHEDULE,
+        "a backfill cannot be changed",
+        backfills=[_FIRST_BACKFILL | {"overlapPolicy": "Skip"}],
+    ),
     "no-pool-queue": _change(_POOL, "taskQueue cannot be changed", taskQueue=None),
 }
 """Each begins with the manifest as it is in ACCEPTED."""

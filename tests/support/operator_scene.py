@@ -10,6 +10,7 @@ from perdure_operator.cluster import (
     ACTIVITIES,
     CONFIG_MAPS,
     JOBS,
+    SCHEDULES,
     WORKER_POOLS,
     WORKFLOWS,
     Manifest,
@@ -28,6 +29,7 @@ from perdure_operator.controllers.run_reconciling import (
     WORKFLOW_RUNS,
     RunReconciler,
 )
+from perdure_operator.controllers.schedules.reconciler import ScheduleReconciler
 from perdure_operator.controllers.world import World
 from support.fake_cluster import FakeClock, FakeCluster
 from support.fake_server import FakeServer
@@ -87,12 +89,13 @@ class Scene:
             WORKFLOWS: RunReconciler(self.world, WORKFLOW_RUNS),
             ACTIVITIES: RunReconciler(self.world, ACTIVITY_RUNS),
             WORKER_POOLS: PoolReconciler(self.world, DEFAULTS),
+            SCHEDULES: ScheduleReconciler(self.world),
         }
 
     # --- what users and others do ----------------------------------------------------------
 
     def apply(self, *manifests: Manifest) -> None:
-        kinds = {kind.kind: kind for kind in (WORKFLOWS, ACTIVITIES, WORKER_POOLS)}
+        kinds = {kind.kind: kind for kind in (WORKFLOWS, ACTIVITIES, WORKER_POOLS, SCHEDULES)}
         for each in manifests:
             self.cluster.add(kinds[each["kind"]], each)
 

@@ -45,6 +45,7 @@ class ObjectKind:
 WORKFLOWS = ObjectKind(group=GROUP, version=VERSION, kind="Workflow", plural="workflows")
 ACTIVITIES = ObjectKind(group=GROUP, version=VERSION, kind="Activity", plural="activities")
 WORKER_POOLS = ObjectKind(group=GROUP, version=VERSION, kind="WorkerPool", plural="workerpools")
+SCHEDULES = ObjectKind(group=GROUP, version=VERSION, kind="Schedule", plural="schedules")
 JOBS = ObjectKind(group="batch", version="v1", kind="Job", plural="jobs")
 PODS = ObjectKind(group="", version="v1", kind="Pod", plural="pods")
 CONFIG_MAPS = ObjectKind(group="", version="v1", kind="ConfigMap", plural="configmaps")

@@ -196,6 +196,14 @@ class ObjectRefused:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NameTaken:
+    """There was an object of the name already, made by us before or by somebody else."""
+
+    kind: ObjectKind
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectWritten:
     """The object as it is after it was written."""
 
@@ -233,5 +241,6 @@ Outcome = (
     | SignalDelivered
     | SignalRefused
     | ObjectRefused
+    | NameTaken
     | ObjectWritten
 )

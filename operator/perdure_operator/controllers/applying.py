@@ -26,6 +26,7 @@ from perdure_operator.controllers.actions import (
     DeleteObject,
     ImportRefused,
     ImportRun,
+    NameTaken,
     ObjectRefused,
     ObjectWritten,
     Outcome,
@@ -109,7 +110,8 @@ class Applier:
         except ConflictError:
             if replace:
                 raise
-            # Whoever made it under this name wanted the very same.
+            # Whoever made it under this name wanted the very same, if it is of the same owner.
+            return NameTaken(kind=kind, name=manifest["metadata"]["name"])
         return None
 
     async def _delete(self, kind: ObjectKind, ref: ObjectRef, uid: str) -> None:

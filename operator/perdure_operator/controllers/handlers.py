@@ -15,6 +15,7 @@ from perdure_operator.cluster import (
     ACTIVITIES,
     JOBS,
     PODS,
+    SCHEDULES,
     WORKER_POOLS,
     WORKFLOWS,
     Manifest,
@@ -44,6 +45,10 @@ def build_registry(intake: Intake, *, in_cluster: bool) -> kopf.OperatorRegistry
     @kopf.on.event(WORKER_POOLS.group, WORKER_POOLS.version, WORKER_POOLS.plural, registry=registry)
     async def on_pool(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's
         intake.notice_pool(type, _plain(body))
+
+    @kopf.on.event(SCHEDULES.group, SCHEDULES.version, SCHEDULES.plural, registry=registry)
+    async def on_schedule(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's
+        intake.notice_schedule(type, _plain(body))
 
     for kind in (JOBS, PODS):
         _watch_owned(registry, intake, kind)

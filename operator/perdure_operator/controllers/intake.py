@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from perdure_operator.cluster import (
     ACTIVITIES,
+    SCHEDULES,
     WORKER_POOLS,
     WORKFLOWS,
     Manifest,
@@ -17,6 +18,7 @@ from perdure_operator.controllers.activities.observing import activity_id
 from perdure_operator.controllers.keys import Key, key_of
 from perdure_operator.controllers.lanes import Sink
 from perdure_operator.controllers.pools.templates import POOL_LABEL
+from perdure_operator.controllers.schedules.children import SCHEDULE_LABEL
 from perdure_operator.controllers.verdicts import in_a_word
 from perdure_operator.controllers.world import World, read_pool
 from perdure_operator.model import ActivityPhase, WorkerPool, WorkflowPhase
@@ -37,7 +39,10 @@ class Intake:
     def notice_run(self, kind: ObjectKind, event: str | None, body: Manifest) -> None:
         """Take an event of a Workflow or an Activity; without a type it is from a listing."""
         key = key_of(kind, body)
-        if event == "DELETED":
+        is_gone = event == "DELETED"
+        if is_gone or body.get("status", {}).get("phase") in _FINAL_PHASES:
+            self._tell_schedule(body)
+        if is_gone:
             self._world.forget(key)
             return
         self._enrol(key, body)
@@ -57,6 +62,14 @@ class Intake:
             self._tell_dependents(key.ref, pool)
         self._notice(key, event, body)
 
+    def notice_schedule(self, event: str | None, body: Manifest) -> None:
+        """Take an event of a Schedule."""
+        key = key_of(SCHEDULES, body)
+        if event == "DELETED":
+            self._world.forget(key)
+            return
+        self._notice(key, event, body)
+
     def notice_owned(self, body: Manifest) -> None:
         """Take an event of a worker's Job or pod: its pool is to be looked at."""
         metadata = body["metadata"]
@@ -71,6 +84,14 @@ class Intake:
             return
         self._world.latest.put(key, body)
         self._queue.add(key, urgent=_is_urgent(body))
+
+    def _tell_schedule(self, body: Manifest) -> None:
+        """A Workflow is over: its Schedule, if it has one, may have something waiting."""
+        metadata = body["metadata"]
+        name = metadata.get("labels", {}).get(SCHEDULE_LABEL)
+        if name:
+            ref = ObjectRef(namespace=metadata["namespace"], name=name)
+            self._queue.add(Key(SCHEDULES, ref))
 
     def _enrol(self, key: Key, body: Manifest) -> None:
         if body.get("status", {}).get("phase") in _FINAL_PHASES:

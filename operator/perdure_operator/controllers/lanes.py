@@ -1,16 +1,19 @@
-"""Two work queues: one for runs, one for pools.
+"""Two work queues: one for runs, one for pools and schedules.
 
 Five hundred Workflows applied at once keep the tasks that look at runs busy for a while; the pool
-that is to get workers for them must not wait behind them all.
+that is to get workers for them must not wait behind them all, nor must a Schedule that is due.
 """
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from perdure_operator.cluster import WORKER_POOLS
+from perdure_operator.cluster import SCHEDULES, WORKER_POOLS
 from perdure_operator.controllers.keys import Key
 from perdure_operator.controllers.workqueue import Schedule, WorkQueue
+
+_FEW = frozenset({WORKER_POOLS, SCHEDULES})
+"""Kinds of which there are few objects, each of which much depends on."""
 
 
 class Sink(Protocol):
@@ -37,5 +40,5 @@ class Lanes:
 
     def add(self, key: Key, *, delay: float = 0.0, urgent: bool = False) -> None:
         """Have an object looked at."""
-        lane = self.pools if key.kind == WORKER_POOLS else self.runs
+        lane = self.pools if key.kind in _FEW else self.runs
         lane.add(key, delay=delay, urgent=urgent)

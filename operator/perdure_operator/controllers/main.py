@@ -22,6 +22,7 @@ import kopf
 from perdure.client import Service
 from perdure_operator.cluster import (
     ACTIVITIES,
+    SCHEDULES,
     WORKER_POOLS,
     WORKFLOWS,
     ClusterError,
@@ -47,6 +48,7 @@ from perdure_operator.controllers.run_reconciling import (
     WORKFLOW_RUNS,
     RunReconciler,
 )
+from perdure_operator.controllers.schedules.reconciler import ScheduleReconciler
 from perdure_operator.controllers.service import NO_RETRIES, ServiceServer
 from perdure_operator.controllers.world import World
 
@@ -124,7 +126,7 @@ def build_world(cluster: KubernetesCluster, server: ServiceServer) -> World:
 
 async def wait_for_kinds(cluster: KubernetesCluster) -> None:
     """Return when the API server knows the custom resources."""
-    wanted = {kind.plural for kind in (WORKFLOWS, ACTIVITIES, WORKER_POOLS)}
+    wanted = {kind.plural for kind in (WORKFLOWS, ACTIVITIES, WORKER_POOLS, SCHEDULES)}
     while True:
         try:
             missing = wanted - await cluster.serves(GROUP, VERSION)
@@ -146,9 +148,12 @@ def _endless(
         WORKFLOWS: RunReconciler(world, WORKFLOW_RUNS),
         ACTIVITIES: RunReconciler(world, ACTIVITY_RUNS),
     }
-    pools = {WORKER_POOLS: PoolReconciler(world, defaults)}
+    few: dict[ObjectKind, Reconciler] = {
+        WORKER_POOLS: PoolReconciler(world, defaults),
+        SCHEDULES: ScheduleReconciler(world),
+    }
     at_runs = Dispatcher(lanes.runs, runs, metrics)
-    at_pools = Dispatcher(lanes.pools, pools, metrics)
+    at_pools = Dispatcher(lanes.pools, few, metrics)
     follower = Follower(world, lanes)
     return [
         *(at_runs.work() for _ in range(options.workers)),

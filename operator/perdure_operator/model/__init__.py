@@ -1,4 +1,4 @@
-"""The custom resources of Perdure: Workflow, Activity and WorkerPool.
+"""The custom resources of Perdure: Workflow, Activity, WorkerPool and Schedule.
 
 Their pydantic models are the single source: the CRDs in ``crds/`` are generated from them (see
 :mod:`perdure_operator.model.crds`), and the operator reads what the API server gives it with them.
@@ -18,7 +18,14 @@ from perdure_operator.model.conditions import (
     set_condition,
 )
 from perdure_operator.model.durations import DurationError, format_duration, parse_duration
-from perdure_operator.model.kinds import ACTIVITY, KINDS, WORKER_POOL, WORKFLOW, ResourceKind
+from perdure_operator.model.kinds import (
+    ACTIVITY,
+    KINDS,
+    SCHEDULE,
+    WORKER_POOL,
+    WORKFLOW,
+    ResourceKind,
+)
 from perdure_operator.model.policies import (
     ActivityTimeouts,
     Failure,
@@ -34,6 +41,20 @@ from perdure_operator.model.resources import (
     Resource,
     ResourceStatus,
 )
+from perdure_operator.model.schedule import (
+    ActiveWorkflow,
+    Backfill,
+    BackfillProgress,
+    BufferedStart,
+    FailurePause,
+    OverlapPolicy,
+    Schedule,
+    SchedulePhase,
+    ScheduleSpec,
+    ScheduleStatus,
+    Trigger,
+)
+from perdure_operator.model.schedule_times import Calendar, CalendarRange, Interval
 from perdure_operator.model.workerpool import (
     PoolPhase,
     WorkerPool,
@@ -58,14 +79,21 @@ __all__ = [
     "FINALIZER",
     "GROUP",
     "KINDS",
+    "SCHEDULE",
     "VERSION",
     "WORKER_POOL",
     "WORKFLOW",
+    "ActiveWorkflow",
     "Activity",
     "ActivityPhase",
     "ActivitySpec",
     "ActivityStatus",
     "ActivityTimeouts",
+    "Backfill",
+    "BackfillProgress",
+    "BufferedStart",
+    "Calendar",
+    "CalendarRange",
     "Checkpoint",
     "Condition",
     "ConditionStatus",
@@ -73,15 +101,23 @@ __all__ = [
     "DeletionPolicy",
     "DurationError",
     "Failure",
+    "FailurePause",
     "HistorySummary",
+    "Interval",
     "ObjectMeta",
+    "OverlapPolicy",
     "PoolPhase",
     "Reason",
     "Resource",
     "ResourceKind",
     "ResourceStatus",
     "RetryPolicy",
+    "Schedule",
+    "SchedulePhase",
+    "ScheduleSpec",
+    "ScheduleStatus",
     "Signal",
+    "Trigger",
     "WorkerPool",
     "WorkerPoolSpec",
     "WorkerPoolStatus",

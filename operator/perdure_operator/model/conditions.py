@@ -107,6 +107,17 @@ class Reason(StrEnum):
     """The worker's image cannot be pulled."""
     UNSCHEDULABLE = "Unschedulable"
     """No node takes the worker's pod."""
+    # A Schedule's Ready and Stalled.
+    SCHEDULED = "Scheduled"
+    """The Schedule makes Workflows when it is time."""
+    PAUSED = "Paused"
+    """``spec.pause`` holds the Schedule."""
+    NO_TIME_LEFT = "NoTimeLeft"
+    """The Schedule is over: nothing it names is still to come."""
+    PAUSED_ON_FAILURE = "PausedOnFailure"
+    """A Workflow of the Schedule failed; it is held until its spec is changed."""
+    NAME_TAKEN = "NameTaken"
+    """An object that is somebody else's has the name that is needed."""
     FORBIDDEN = "Forbidden"
     """The API server refuses what the operator has to create: a quota, a policy or RBAC."""
 

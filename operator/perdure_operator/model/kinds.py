@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from perdure_operator.model.activity import Activity
 from perdure_operator.model.resources import GROUP, Resource
+from perdure_operator.model.schedule import Schedule
 from perdure_operator.model.workerpool import WorkerPool
 from perdure_operator.model.workflow import Workflow
 
@@ -169,5 +170,38 @@ WORKER_POOL = ResourceKind(
     selectable=(".status.phase",),
 )
 
-KINDS = (WORKFLOW, ACTIVITY, WORKER_POOL)
+SCHEDULE = ResourceKind(
+    model=Schedule,
+    plural="schedules",
+    short_names=("psched",),
+    columns=(
+        Column(name="Phase", path=".status.phase", description="Active, Paused or Completed."),
+        Column(
+            name="Active",
+            path=".status.activeCount",
+            type="integer",
+            description="How many of its Workflows are not over.",
+        ),
+        Column(
+            name="Last",
+            path=".status.lastScheduleTime",
+            type="date",
+            description="How long ago it was last time.",
+        ),
+        Column(
+            name="Next", path=".status.nextScheduleTimes[0]", description="When it is time next."
+        ),
+        _AGE,
+        Column(
+            name="Time Zone",
+            path=".spec.timeZone",
+            description="The time zone of its local times.",
+            wide=True,
+        ),
+        Column(name="Note", path=".spec.note", description="Why it is as it is.", wide=True),
+    ),
+    selectable=(".status.phase",),
+)
+
+KINDS = (WORKFLOW, ACTIVITY, WORKER_POOL, SCHEDULE)
 """Every kind, in the order in which they are explained."""

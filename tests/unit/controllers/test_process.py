@@ -93,6 +93,7 @@ async def test_kopf_watches_what_is_ours_and_no_more() -> None:
         "workflows",
         "activities",
         "workerpools",
+        "schedules",
         "jobs",
         "pods",
     }
@@ -115,7 +116,7 @@ class Discovering:
 
 @pytest.mark.looptime
 async def test_the_operator_waits_for_its_kinds(caplog: pytest.LogCaptureFixture) -> None:
-    kinds = frozenset({"workflows", "activities", "workerpools", "workflows/status"})
+    kinds = frozenset({"workflows", "activities", "workerpools", "schedules", "workflows/status"})
     cluster = Discovering(UnavailableError("discover", "away"), frozenset({"workflows"}), kinds)
     await main.wait_for_kinds(cluster)  # type: ignore[arg-type] # it asks no more than this
 
