@@ -5,6 +5,8 @@ Nothing here waits or fails: events are noted in memory and the keys go to the w
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from perdure_operator.cluster import (
     ACTIVITIES,
     WORKER_POOLS,
@@ -30,12 +32,19 @@ _FINAL_PHASES = {
 class Intake:
     """Takes events and fills the work queue."""
 
-    def __init__(self, world: World, queue: WorkQueue[Key]) -> None:
+    def __init__(
+        self,
+        world: World,
+        queue: WorkQueue[Key],
+        count: Callable[[str], None] = lambda _kind: None,
+    ) -> None:
         self._world = world
+        self._count = count
         self._queue = queue
 
     def notice_run(self, kind: ObjectKind, event: str | None, body: Manifest) -> None:
         """Take an event of a Workflow or an Activity; without a type it is from a listing."""
+        self._count(kind.kind)
         key = key_of(kind, body)
         if event == "DELETED":
             self._world.forget(key)
@@ -45,6 +54,7 @@ class Intake:
 
     def notice_pool(self, event: str | None, body: Manifest) -> None:
         """Take an event of a WorkerPool."""
+        self._count(WORKER_POOLS.kind)
         key = key_of(WORKER_POOLS, body)
         if event == "DELETED":
             self._world.forget(key)
@@ -61,6 +71,7 @@ class Intake:
 
     def notice_owned(self, body: Manifest) -> None:
         """Take an event of a worker's Job or pod: its pool is to be looked at."""
+        self._count(body.get("kind", "Owned"))
         metadata = body["metadata"]
         pool = metadata.get("labels", {}).get(POOL_LABEL)
         if pool:

@@ -94,9 +94,11 @@ async def run(options: Options) -> None:
 
         world = build_world(cluster, ServiceServer(service, observe=metrics.server_call))
         queue: WorkQueue[Key] = WorkQueue(Schedule())
-        metrics.watch_queue(lambda: queue.ready, lambda: len(queue))
+        metrics.watch_queue(lambda: queue.ready, lambda: len(queue), lambda: queue.oldest)
         tasks += [asyncio.create_task(each) for each in _endless(options, world, queue, metrics)]
-        tasks.append(asyncio.create_task(_watch(options, Intake(world, queue))))
+        tasks.append(
+            asyncio.create_task(_watch(options, Intake(world, queue, metrics.watch_event)))
+        )
         await _until_one_ends(tasks)
 
 
@@ -143,7 +145,7 @@ def _endless(
         },
         metrics,
     )
-    follower = Follower(world, queue)
+    follower = Follower(world, queue, metrics.heard)
     workers = [dispatcher.work() for _ in range(options.workers)]
     return [*workers, follower.follow_runs(), follower.follow_queues()]
 
