@@ -31,6 +31,15 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     "own-account": ("serviceAccount.create=false", "serviceAccount.name=mine"),
     "network-policy": ("networkPolicy.enabled=true",),
     "monitor": ("serviceMonitor.enabled=true", "serviceMonitor.labels.release=prometheus"),
+    "monitoring": (
+        "serviceMonitor.enabled=true",
+        "monitoring.podMonitor.enabled=true",
+        "monitoring.rules.enabled=true",
+        "monitoring.dashboard.enabled=true",
+        "monitoring.from[0].podSelector.a=b",
+        "networkPolicy.enabled=true",
+        "podDisruptionBudget.enabled=true",
+    ),
     "local-images": (
         "image.repository=localhost/perdure-operator",
         "image.tag=test",
