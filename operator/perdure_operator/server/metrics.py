@@ -18,7 +18,9 @@ from perdure.protocol.verbs import RunStatus
 _LATENCY = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _WAITING = (0.001, 0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600)
 _BATCHES = (1, 2, 5, 10, 20, 50, 100, 200, 500)
-_CAUSES = frozenset({"WorkflowError", "Nondeterminism", "PayloadTooLarge", "HistoryGap"})
+_CAUSES = frozenset(
+    {"WorkflowError", "Nondeterminism", "UnknownWorkflowType", "PayloadTooLarge", "HistoryGap"}
+)
 """Why workflow code fails, as far as it has a word; workers say it, so it is not taken as it is."""
 
 
