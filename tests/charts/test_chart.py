@@ -463,3 +463,9 @@ def test_the_notes_say_what_is_watched_and_warn_when_nothing_is_kept(tmp_path: P
     assert "watches the namespace default" in notes("namespaced=true")
     assert "Every run is lost" in notes("persistence.enabled=false")
     assert "apply those of this version from crds/" in notes("crds.install=false")
+    assert "not scraped is down" in notes("monitoring.rules.enabled=true")
+    scraped = ("serviceMonitor.enabled=true", "monitoring.podMonitor.enabled=true")
+    assert "WARNING" not in notes("monitoring.rules.enabled=true", *scraped)
+    assert "deletes the pod" in notes("podDisruptionBudget.enabled=true")
+    evictable = "podDisruptionBudget.maxUnavailable=1"
+    assert "deletes the pod" not in notes("podDisruptionBudget.enabled=true", evictable)
