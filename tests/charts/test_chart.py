@@ -31,6 +31,15 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     "own-account": ("serviceAccount.create=false", "serviceAccount.name=mine"),
     "network-policy": ("networkPolicy.enabled=true",),
     "monitor": ("serviceMonitor.enabled=true", "serviceMonitor.labels.release=prometheus"),
+    "monitoring": (
+        "serviceMonitor.enabled=true",
+        "monitoring.podMonitor.enabled=true",
+        "monitoring.rules.enabled=true",
+        "monitoring.dashboard.enabled=true",
+        "monitoring.from[0].podSelector.a=b",
+        "networkPolicy.enabled=true",
+        "podDisruptionBudget.enabled=true",
+    ),
     "local-images": (
         "image.repository=localhost/perdure-operator",
         "image.tag=test",
@@ -456,3 +465,9 @@ def test_the_notes_say_what_is_watched_and_warn_when_nothing_is_kept(tmp_path: P
     assert "watches the namespace default" in notes("namespaced=true")
     assert "Every run is lost" in notes("persistence.enabled=false")
     assert "apply those of this version from crds/" in notes("crds.install=false")
+    assert "not scraped is down" in notes("monitoring.rules.enabled=true")
+    scraped = ("serviceMonitor.enabled=true", "monitoring.podMonitor.enabled=true")
+    assert "WARNING" not in notes("monitoring.rules.enabled=true", *scraped)
+    assert "deletes the pod" in notes("podDisruptionBudget.enabled=true")
+    evictable = "podDisruptionBudget.maxUnavailable=1"
+    assert "deletes the pod" not in notes("podDisruptionBudget.enabled=true", evictable)

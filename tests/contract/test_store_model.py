@@ -147,6 +147,7 @@ class SqliteLikeMemory(RuleBasedStateMachine):
         if self._batch:
             return
         self._both("pending_runs")
+        self._both("count_open_runs")
         self._both("started_activities")
         self._both("watched_changes", cursor=0, limit=99)
         for run_id in {row.run_id for row in self._rows}:

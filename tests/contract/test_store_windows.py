@@ -266,6 +266,14 @@ async def test_pending_runs_are_open_and_have_something_to_be_told(store: Store)
     assert await store.pending_runs() == [woken.row]
 
 
+async def test_open_runs_are_counted_by_status(store: Store) -> None:
+    one, two, over = start("one"), start("two"), start("over")
+    held = signal(two.row, status=RunStatus.SUSPENDED)
+    await commit(store, one, two, over, finish(over.row), held)
+
+    assert await store.count_open_runs() == {RunStatus.RUNNING: 1, RunStatus.SUSPENDED: 1}
+
+
 async def test_changes_of_watched_runs_come_oldest_first_and_each_once(store: Store) -> None:
     one, two, plain = start("1", watched=True), start("2", watched=True), start("3")
     again = signal(one.row)

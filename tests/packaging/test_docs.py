@@ -34,7 +34,7 @@ FENCE = re.compile(
 )
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 NAMED_FILE = re.compile(
-    r"`(?P<path>(?:\.ci|charts|crds|docs|operator|tests|worker_image)/[\w./-]+)`"
+    r"`(?P<path>(?:\.ci|charts|crds|docs|gitops|operator|tests|worker_image)/[\w./-]+)`"
 )
 MODELS = {kind.name: kind.model for kind in KINDS}
 

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import perf_counter
 from types import TracebackType
 from typing import Any, Self
 
@@ -33,8 +34,8 @@ _JSON = "application/json"
 _APPLY = "application/apply-patch+yaml"
 _TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
-CallObserver = Callable[[str, str, int], None]
-"""Told of every call: the verb, the kind's plural, and the HTTP status (0: no answer)."""
+CallObserver = Callable[[str, str, int, float], None]
+"""Told of every call: verb, the kind's plural, HTTP status (0: no answer), and seconds taken."""
 
 
 def is_in_cluster() -> bool:
@@ -80,7 +81,7 @@ class KubernetesCluster:
         configuration: Configuration,
         *,
         limiter: RateLimiter,
-        observe: CallObserver = lambda _verb, _kind, _status: None,
+        observe: CallObserver = lambda _verb, _kind, _status, _seconds: None,
     ) -> None:
         self._client: Any = ApiClient(configuration)
         self._client.user_agent = FIELD_MANAGER
@@ -175,14 +176,15 @@ class KubernetesCluster:
     async def _call(self, request: _Request, *, missing_ok: bool = False) -> Manifest | None:
         """Send a request and read the answer; None for a 404 that is fine."""
         await self._limiter.wait()
+        began = perf_counter()
         try:
             status, text = await self._send(request)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            self._observe(request.verb, request.kind, 0)
+            self._observe(request.verb, request.kind, 0, perf_counter() - began)
             reason = f"the API server was not reached ({type(error).__name__}: {error})"
             raise UnavailableError(str(request), reason) from error
 
-        self._observe(request.verb, request.kind, status)
+        self._observe(request.verb, request.kind, status, perf_counter() - began)
         if status == 404 and missing_ok:
             return None
         if status >= 400:

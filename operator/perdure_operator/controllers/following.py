@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from perdure.protocol.verbs import (
     QueueDescription,
@@ -36,8 +37,14 @@ QUEUES_INTERVAL = 0.1
 class Follower:
     """Tells the work queue what the server tells."""
 
-    def __init__(self, world: World, queue: Sink) -> None:
+    def __init__(
+        self,
+        world: World,
+        queue: Sink,
+        heard: Callable[[str], None] = lambda _what: None,
+    ) -> None:
         self._world = world
+        self._heard = heard
         self._queue = queue
 
     async def follow_runs(self) -> None:
@@ -60,6 +67,7 @@ class Follower:
                 for key in self._world.roster:
                     self._queue.add(key)
             cursor, failures = answer.cursor, 0
+            self._heard("runs")
             for change in answer.changes:
                 self._notice_run(change)
 
@@ -77,6 +85,7 @@ class Follower:
                 await _pause("task queues", error, failures)
                 continue
             version, failures = answer.version, 0
+            self._heard("queues")
             self._notice_queues(answer.queues)
             await asyncio.sleep(QUEUES_INTERVAL)
 

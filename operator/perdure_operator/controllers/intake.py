@@ -5,6 +5,8 @@ Nothing here waits or fails: events are noted in memory and the keys go to the w
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from perdure_operator.cluster import (
     ACTIVITIES,
     SCHEDULES,
@@ -32,12 +34,19 @@ _FINAL_PHASES = {
 class Intake:
     """Takes events and fills the work queue."""
 
-    def __init__(self, world: World, queue: Sink) -> None:
+    def __init__(
+        self,
+        world: World,
+        queue: Sink,
+        count: Callable[[str], None] = lambda _kind: None,
+    ) -> None:
         self._world = world
+        self._count = count
         self._queue = queue
 
     def notice_run(self, kind: ObjectKind, event: str | None, body: Manifest) -> None:
         """Take an event of a Workflow or an Activity; without a type it is from a listing."""
+        self._count(kind.kind)
         key = key_of(kind, body)
         is_gone = event == "DELETED"
         if is_gone or body.get("status", {}).get("phase") in _FINAL_PHASES:
@@ -50,6 +59,7 @@ class Intake:
 
     def notice_pool(self, event: str | None, body: Manifest) -> None:
         """Take an event of a WorkerPool."""
+        self._count(WORKER_POOLS.kind)
         key = key_of(WORKER_POOLS, body)
         if event == "DELETED":
             self._world.forget(key)
@@ -72,6 +82,7 @@ class Intake:
 
     def notice_owned(self, body: Manifest) -> None:
         """Take an event of a worker's Job or pod: its pool is to be looked at."""
+        self._count(body.get("kind", "Owned"))
         metadata = body["metadata"]
         pool = metadata.get("labels", {}).get(POOL_LABEL)
         if pool:

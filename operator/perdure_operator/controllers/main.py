@@ -104,9 +104,10 @@ async def run(options: Options) -> None:
 
         world = build_world(cluster, ServiceServer(service, observe=metrics.server_call))
         lanes = Lanes()
-        metrics.watch_queue(lambda: lanes.ready, lambda: len(lanes))
+        metrics.watch_queue(lambda: lanes.ready, lambda: len(lanes), lambda: lanes.oldest)
         tasks += [asyncio.create_task(each) for each in _endless(options, world, lanes, metrics)]
-        tasks.append(asyncio.create_task(_watch(options, Intake(world, lanes))))
+        intake = Intake(world, lanes, metrics.watch_event)
+        tasks.append(asyncio.create_task(_watch(options, intake)))
         await _until_one_ends(tasks)
 
 
@@ -154,7 +155,7 @@ def _endless(
     }
     at_runs = Dispatcher(lanes.runs, runs, metrics)
     at_pools = Dispatcher(lanes.pools, few, metrics)
-    follower = Follower(world, lanes)
+    follower = Follower(world, lanes, metrics.heard)
     return [
         *(at_runs.work() for _ in range(options.workers)),
         *(at_pools.work() for _ in range(POOL_WORKERS)),

@@ -6,8 +6,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+FOLLOWED = ("runs", "queues")
+"""What the operator follows at the server, by long polls that end after 20 s at the latest."""
 
 
 @dataclass(slots=True)
@@ -53,11 +57,40 @@ class Metrics:
             "Objects that wait to be looked at now.",
             registry=self._registry,
         )
+        self._api_duration = Histogram(
+            "perdure_operator_api_request_duration_seconds",
+            "How long a call to the Kubernetes API took, by verb.",
+            ["verb"],
+            registry=self._registry,
+        )
+        self._queue_oldest = Gauge(
+            "perdure_operator_workqueue_oldest_seconds",
+            "For how long the object that has waited longest was due to be looked at.",
+            registry=self._registry,
+        )
+        self._events = Counter(
+            "perdure_operator_watch_events",
+            "Events of the Kubernetes API, by kind.",
+            ["kind"],
+            registry=self._registry,
+        )
+        self._follow_age = Gauge(
+            "perdure_operator_follow_age_seconds",
+            "Time since the Perdure server last answered a long poll, by what is followed.",
+            ["what"],
+            registry=self._registry,
+        )
+        self._heard = dict.fromkeys(FOLLOWED, clock())
+        for what in FOLLOWED:
+            self._follow_age.labels(what).set_function(partial(self._silence, what))
         self._queue_scheduled = Gauge(
             "perdure_operator_workqueue_scheduled",
             "Objects that are to be looked at, now or later.",
             registry=self._registry,
         )
+
+    def _silence(self, what: str) -> float:
+        return self._clock() - self._heard[what]
 
     @contextmanager
     def reconciling(self, kind: str) -> Iterator[Attempt]:
@@ -69,16 +102,31 @@ class Metrics:
             self._reconciles.labels(kind, attempt.result).inc()
             self._duration.labels(kind).observe(self._clock() - began)
 
-    def api_call(self, verb: str, kind: str, status: int) -> None:
-        """Count a call to the Kubernetes API."""
+    def api_call(self, verb: str, kind: str, status: int, seconds: float) -> None:
+        """Count and time a call to the Kubernetes API."""
         self._api_calls.labels(verb, kind, str(status)).inc()
+        self._api_duration.labels(verb).observe(seconds)
+
+    def watch_event(self, kind: str) -> None:
+        """Count an event of the Kubernetes API."""
+        self._events.labels(kind).inc()
+
+    def heard(self, what: str) -> None:
+        """The Perdure server has answered a long poll."""
+        self._heard[what] = self._clock()
 
     def server_call(self, verb: str, code: str) -> None:
         """Count a call to the Perdure server."""
         self._server_calls.labels(verb, code).inc()
 
-    def watch_queue(self, depth: Callable[[], float], scheduled: Callable[[], float]) -> None:
+    def watch_queue(
+        self,
+        depth: Callable[[], float],
+        scheduled: Callable[[], float],
+        oldest: Callable[[], float],
+    ) -> None:
         """Show how full the work queue is, whenever somebody asks."""
+        self._queue_oldest.set_function(oldest)
         self._queue_depth.set_function(depth)
         self._queue_scheduled.set_function(scheduled)
 

@@ -55,6 +55,11 @@ class Schedule(Generic[K]):
         """Return how many keys wait for somebody to take them."""
         return sum(due <= now for key, due in self._due.items() if key not in self._taken)
 
+    def oldest(self, now: float) -> float:
+        """Return for how long somebody has been waited for, by the key that waits longest."""
+        waiting = (now - due for key, due in self._due.items() if key not in self._taken)
+        return max(0.0, max(waiting, default=0.0))
+
     def add(self, key: K, *, now: float, delay: float = 0.0, urgent: bool = False) -> None:
         """Have ``key`` looked at in ``delay`` seconds; ``urgent`` lifts the spacing."""
         due = now + delay
@@ -136,6 +141,11 @@ class WorkQueue(Generic[K]):
     def ready(self) -> int:
         """How many keys wait for somebody to take them."""
         return self._schedule.ready(self._now())
+
+    @property
+    def oldest(self) -> float:
+        """For how many seconds the key that waits longest has been due."""
+        return self._schedule.oldest(self._now())
 
     def add(self, key: K, *, delay: float = 0.0, urgent: bool = False) -> None:
         """See :meth:`Schedule.add`."""

@@ -72,7 +72,7 @@ class ActivityTasks:
         self._unsent.add(ref)
         return begun
 
-    async def offer(self, key: ActivityKey) -> None:
+    async def offer(self, key: ActivityKey, _since: Millis) -> None:
         """A worker has a slot for this activity, which waited for one."""
         hot = await self._keeper.get(key[0])
         if hot is None:
@@ -117,6 +117,7 @@ class ActivityTasks:
             self._forget(ref)
             return
         assert activity.started is not None
+        self._metrics.observe_wait("activity", activity.started - activity.visible)
         session.send(
             msg.ActivityTask(
                 attempt=ref,
@@ -169,6 +170,7 @@ class ActivityTasks:
             self._pump(session)
             return
         became = self._judge(hot, activity, report)
+        self._observe("completed" if report.failure is None else "failed", activity)
 
         def accepted() -> None:
             session.send(msg.ReportAccepted(attempt=ref))
@@ -227,6 +229,7 @@ class ActivityTasks:
             return
         became = attempts.look(hot.run.scheduled[seq], activity, self._now())
         if activity.is_started and became is not activity:
+            self._observe("timed_out", activity)
             self._stop(_ref(hot, activity), "timed_out")
         self._take_over(hot, activity, became)
 
@@ -279,6 +282,7 @@ class ActivityTasks:
                 continue
             if activity.worker_id == worker_id:
                 became = attempts.lose_worker(hot.run.scheduled[ref.seq], activity, self._now())
+                self._observe("lost", activity)
                 self._take_over(hot, activity, became)
 
     def on_broken(self, hot: HotRun) -> None:
@@ -297,6 +301,10 @@ class ActivityTasks:
         if session is not None:
             session.held_attempts.discard(ref)
             self._pump(session)
+
+    def _observe(self, outcome: str, activity: OpenActivity) -> None:
+        if activity.started is not None:
+            self._metrics.observe_attempt(outcome, self._now() - activity.started)
 
     def _pump(self, session: Session) -> None:
         self._dispatcher.pump((session.namespace, session.task_queue))

@@ -14,6 +14,7 @@ from perdure.protocol.verbs import VERBS, ErrorResponse
 from perdure_operator.server.errors import VerbError
 from perdure_operator.server.host import Host
 from perdure_operator.server.limits import MAX_BODY_BYTES
+from perdure_operator.server.measuring import measure
 from perdure_operator.server.streams import Streams
 from perdure_operator.server.verbs import Verbs
 from perdure_operator.store.port import StoreError
@@ -107,7 +108,7 @@ def _add_probes(app: web.Application, host: Host) -> None:
         return web.Response(text="starting or stopping\n", status=503)
 
     async def metrics(_request: web.Request) -> web.Response:
-        host.metrics.backlog.set(host.dispatcher.backlog)
+        measure(host)
         return web.Response(
             body=host.metrics.render(),
             headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},

@@ -30,6 +30,7 @@ class _Submission:
     transition: Transition
     done: Done
     is_void: Callable[[], bool]
+    submitted: float
 
 
 class Committer:
@@ -52,7 +53,7 @@ class Committer:
             is_void: Asked just before: what was decided on something that was itself never
                 written must not be written either.
         """
-        self._waiting.append(_Submission(transition, done, is_void))
+        self._waiting.append(_Submission(transition, done, is_void, perf_counter()))
         if self._writer is None:
             self._writer = asyncio.get_running_loop().create_task(self._write())
 
@@ -90,7 +91,10 @@ class Committer:
                 log.critical("run %s: %s", batch[0].transition.row.run_id, error, exc_info=True)
                 return [StoreError(f"it cannot be written: {error}")]
             return [outcome for each in batch for outcome in await self._outcomes([each])]
-        self._metrics.observe_commit(perf_counter() - began, len(batch))
+        ended = perf_counter()
+        self._metrics.observe_commit(ended - began, len(batch))
+        for each in batch:
+            self._metrics.append_seconds.observe(ended - each.submitted)
         return outcomes
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -53,6 +53,26 @@ class TaskQueue:
         return not self.sessions and not self.backlog
 
 
+@dataclass(slots=True)
+class Load:
+    """What waits for workers, of one kind."""
+
+    backlog: int = 0
+    oldest: Millis = 0
+    """The age of what has waited longest."""
+    unattended: int = 0
+    """What waits in queues that no worker is connected to."""
+
+    def add(self, waiting: Mapping[_Key, Millis], now: Millis, *, has_workers: bool) -> None:
+        """Add what waits in one queue."""
+        if not waiting:
+            return
+        self.backlog += len(waiting)
+        self.oldest = max(self.oldest, now - min(waiting.values()))
+        if not has_workers:
+            self.unattended += len(waiting)
+
+
 class Dispatcher:
     """All task queues of one server."""
 
@@ -60,9 +80,9 @@ class Dispatcher:
         self._now = now
         self._queues: dict[QueueKey, TaskQueue] = {}
         self._queue_of: dict[ActivityKey, QueueKey] = {}
-        self.offer_run: Callable[[str], Awaitable[None]] | None = None
-        self.offer_activity: Callable[[ActivityKey], Awaitable[None]] | None = None
-        self.offer_query: Callable[[int], Awaitable[None]] | None = None
+        self.offer_run: Callable[[str, Millis], Awaitable[None]] | None = None
+        self.offer_activity: Callable[[ActivityKey, Millis], Awaitable[None]] | None = None
+        self.offer_query: Callable[[int, Millis], Awaitable[None]] | None = None
 
     # --- workers ---------------------------------------------------------------------------
 
@@ -175,15 +195,17 @@ class Dispatcher:
             self._forget(queue)
 
     async def _offer(
-        self, waiting: dict[_Key, Millis], offer: Callable[[_Key], Awaitable[None]]
+        self, waiting: dict[_Key, Millis], offer: Callable[[_Key, Millis], Awaitable[None]]
     ) -> None:
         first = next(iter(waiting))
         since = waiting.pop(first)
         try:
-            await offer(first)
+            await offer(first, since)
         except StoreError:
             waiting.setdefault(first, since)
             raise
+        if first in waiting:
+            waiting[first] = since  # Nobody had a slot after all: it waits as long as before.
 
     def _queue(self, key: QueueKey) -> TaskQueue:
         queue = self._queues.get(key)
@@ -201,6 +223,17 @@ class Dispatcher:
     def backlog(self) -> int:
         """Everything that waits for a worker."""
         return sum(queue.backlog for queue in self._queues.values())
+
+    def loads(self) -> dict[str, Load]:
+        """Return what waits, by kind of task, over all queues."""
+        now = self._now()
+        found = {"workflow": Load(), "activity": Load(), "query": Load()}
+        for queue in self._queues.values():
+            has_workers = bool(queue.sessions)
+            found["workflow"].add(queue.runs, now, has_workers=has_workers)
+            found["activity"].add(queue.activities, now, has_workers=has_workers)
+            found["query"].add(queue.queries, now, has_workers=has_workers)
+        return found
 
     def describe(self, namespace: str) -> tuple[QueueDescription, ...]:
         """Return what is known of the queues of ``namespace`` (of all, when empty)."""

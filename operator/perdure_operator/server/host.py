@@ -12,11 +12,13 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from perdure.protocol import messages as msg
 from perdure.protocol.messages import AttemptRef, Hello
 from perdure.protocol.payloads import Millis
+from perdure.protocol.verbs import RunStatus
 from perdure_operator.engine import decisions
 from perdure_operator.engine.transitions import RUN_TIMEOUT_SEQ, Transition
 from perdure_operator.server.activity_tasks import ActivityTasks
@@ -47,6 +49,8 @@ class HostSettings:
     """Time to come back after a broken connection."""
     release_leases: bool = False
     """At the start, take it that no worker of before is alive."""
+    data_folder: Path | None = None
+    """Where the store keeps its data, if that is on a disk of this machine."""
 
 
 class Host:
@@ -107,6 +111,9 @@ class Host:
             StoreError: the store cannot be used; the message says why.
         """
         await self.store.open()
+        open_runs = await self.store.count_open_runs()
+        for status in filter(lambda each: each.is_open, RunStatus):
+            self.metrics.runs.labels(status.value).set(open_runs.get(status, 0))
         for row in await self.store.pending_runs():
             self.dispatcher.add_run((row.namespace, row.task_queue), row.run_id)
         absent: defaultdict[str, set[AttemptRef]] = defaultdict(set)
@@ -141,6 +148,11 @@ class Host:
 
     # --- workers ---------------------------------------------------------------------------
 
+    @property
+    def sessions(self) -> list[Session]:
+        """The workers that are connected."""
+        return list(self._sessions.values())
+
     async def connect(self, session: Session) -> None:
         """A worker is there, perhaps again."""
         hello = session.hello
@@ -158,11 +170,12 @@ class Host:
         await self.activity_tasks.lose(hello.worker_id, absent - set(hello.held))
         self.dispatcher.join(session)
 
-    def disconnect(self, session: Session) -> None:
+    def disconnect(self, session: Session, reason: str = "closed") -> None:
         """A worker's connection is broken."""
         if not session.is_open:
             return
         session.is_open = False
+        self.metrics.sessions_lost.labels(reason).inc()
         self.dispatcher.leave(session)
         if self._sessions.get(session.worker_id) is session:
             del self._sessions[session.worker_id]
@@ -225,8 +238,8 @@ class Host:
             for session in list(self._sessions.values()):
                 if session.last_heard < silent_since:
                     log.warning("worker %s was silent for its whole lease", session.identity)
+                    self.disconnect(session, "silent")
                     session.break_off()
-                    self.disconnect(session)
                     refs = self._absent.pop(session.worker_id, set())
                     await self.activity_tasks.lose(session.worker_id, refs)
 
@@ -251,7 +264,7 @@ class Host:
             case Alarm.ACTIVITY:
                 await self.activity_tasks.look(run_id, seq)
             case Alarm.TASK:
-                await self.workflow_tasks.offer(run_id)
+                await self.workflow_tasks.offer(run_id, self.now())
 
     def _on_broken(self, hot: HotRun) -> None:
         self.workflow_tasks.on_broken(hot)

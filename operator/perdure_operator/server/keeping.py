@@ -22,6 +22,7 @@ from perdure.protocol.events import Event, HistoryEvent
 from perdure.protocol.failures import Failure
 from perdure.protocol.messages import RunRef
 from perdure.protocol.payloads import Millis
+from perdure.protocol.verbs import RunStatus
 from perdure_operator.engine import decisions, recording
 from perdure_operator.engine.errors import BrokenHistoryError
 from perdure_operator.engine.evolution import fold
@@ -48,6 +49,7 @@ class HeldTask:
 
     id: int
     session: Session
+    since: Millis
     acknowledged: int = 0
     """Number of the last report that is on disk."""
     told_number: int = 0
@@ -65,6 +67,8 @@ class HotRun:
     """The newest events on disk, without gaps."""
     commits: int = 0
     """Transitions on their way to the disk."""
+    status: RunStatus | None = None
+    """As it is on disk; ``None`` before the run is."""
     broken: bool = False
     """A commit failed: what is here is worthless."""
     task: HeldTask | None = None
@@ -137,6 +141,11 @@ class Keeper:
 
     # --- at hand ---------------------------------------------------------------------------
 
+    @property
+    def failing(self) -> int:
+        """How many runs' code failed when it was last run."""
+        return sum(1 for hot in self._hot.values() if hot.failures)
+
     def peek(self, run_id: str) -> HotRun | None:
         """Return the run if it is in memory."""
         return self._hot.get(run_id)
@@ -185,7 +194,7 @@ class Keeper:
             )
         for activity in await self._store.read_activities(row.run_id):
             run.activities[activity.seq] = self._revived(activity)
-        return HotRun(run, durable=run.last_event, tail=history[-TAIL:])
+        return HotRun(run, durable=run.last_event, tail=history[-TAIL:], status=row.status)
 
     def _revived(self, activity: OpenActivity) -> OpenActivity:
         """Give a running attempt the benefit of the doubt for the time the server was away."""
@@ -299,7 +308,9 @@ class Keeper:
         await future
 
     def _committed(self, hot: HotRun, transition: Transition) -> None:
-        hot.durable = transition.row.last_event
+        row = transition.row
+        self._metrics.observe_run(row.kind, hot.status, row.status)
+        hot.durable, hot.status = row.last_event, row.status
         hot.tail.extend(transition.events)
         if len(hot.tail) > 2 * TAIL:
             del hot.tail[:-TAIL]

@@ -96,6 +96,7 @@ async def _serve(options: argparse.Namespace) -> int:
             lease=round(options.lease * 1000),
             grace=round(options.grace * 1000),
             release_leases=options.release_leases,
+            data_folder=Path(options.db).parent,
         ),
     )
     try:

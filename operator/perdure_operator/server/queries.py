@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from perdure.protocol import messages as msg
-from perdure.protocol.payloads import Payloads
+from perdure.protocol.payloads import Millis, Payloads
 from perdure.protocol.verbs import QueryRequest, QueryResponse
 from perdure_operator.server.dispatching import Dispatcher, QueueKey
 from perdure_operator.server.errors import VerbError
@@ -115,7 +115,7 @@ class Queries:
             )
         )
 
-    async def offer(self, number: int) -> None:
+    async def offer(self, number: int, _since: Millis) -> None:
         """A worker has come that may be asked."""
         question = self._questions.get(number)
         if question is None:

@@ -49,15 +49,16 @@ class Session:
     @property
     def has_workflow_slot(self) -> bool:
         """Whether it can take another workflow task."""
-        return self._is_taking and len(self.held_tasks) < self.hello.workflow_slots
+        return self.is_taking and len(self.held_tasks) < self.hello.workflow_slots
 
     @property
     def has_activity_slot(self) -> bool:
         """Whether it can take another activity attempt."""
-        return self._is_taking and len(self.held_attempts) < self.hello.activity_slots
+        return self.is_taking and len(self.held_attempts) < self.hello.activity_slots
 
     @property
-    def _is_taking(self) -> bool:
+    def is_taking(self) -> bool:
+        """Whether it wants anything new."""
         return self.is_open and not self.is_draining
 
     def send(self, message: FromServer) -> None:

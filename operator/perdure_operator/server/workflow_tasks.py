@@ -71,8 +71,13 @@ class WorkflowTasks:
             hot.sticky = None
         self.advance(hot)
 
-    def advance(self, hot: HotRun) -> None:
-        """Hand out the run's task if there is one and nobody has it."""
+    def advance(self, hot: HotRun, since: Millis | None = None) -> None:
+        """Hand out the run's task if there is one and nobody has it.
+
+        Args:
+            hot: The run.
+            since: Since when the task has waited for a worker; only now by default.
+        """
         if hot.task is not None or hot.broken or hot.commits or hot.run.is_suspended:
             return
         if not hot.run.needs_task:
@@ -86,16 +91,17 @@ class WorkflowTasks:
         if session is None:
             self._dispatcher.add_run(key, hot.run_id)
         else:
+            self._metrics.observe_wait("workflow", 0 if since is None else self._now() - since)
             self._hand(hot, session)
 
-    async def offer(self, run_id: str) -> None:
-        """A worker has a slot for this run, which waited for one."""
+    async def offer(self, run_id: str, since: Millis) -> None:
+        """A worker has a slot for this run, which has waited for one."""
         hot = await self._keeper.get(run_id)
         if hot is not None:
-            self.advance(hot)
+            self.advance(hot, since)
 
     def _hand(self, hot: HotRun, session: Session) -> None:
-        held = HeldTask(next(self._numbers), session)
+        held = HeldTask(next(self._numbers), session, self._now())
         hot.task = held
         session.held_tasks[held.id] = hot
         complete = hot.sticky is not session
@@ -194,7 +200,7 @@ class WorkflowTasks:
             held.acknowledged = report.number
 
         if report.done:
-            self._release(hot)
+            self._release(hot, "done")
         if events:
             self._keeper.record(hot, events, done=recorded)
         else:
@@ -211,7 +217,8 @@ class WorkflowTasks:
     def _failed(self, hot: HotRun, cause: str, failure: Failure) -> None:
         held = hot.task
         assert held is not None
-        self._release(hot)
+        self._release(hot, "failed")
+        self._metrics.observe_task_failure(cause)
         hot.sticky = None
         hot.failures += 1
         hot.failure_cause, hot.failure = cause, failure
@@ -267,11 +274,12 @@ class WorkflowTasks:
         hot.sticky = None
         held.session.send(msg.TaskRefused(task=held.id, reason=reason))
 
-    def _release(self, hot: HotRun) -> None:
+    def _release(self, hot: HotRun, outcome: str = "dropped") -> None:
         held = hot.task
         if held is None:
             return
         hot.task = None
+        self._metrics.observe_task(outcome, self._now() - held.since)
         held.session.held_tasks.pop(held.id, None)
         self._dispatcher.pump((held.session.namespace, held.session.task_queue))
 

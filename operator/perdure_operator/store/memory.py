@@ -7,12 +7,14 @@ It is held to the same contract suite as the others. What was committed outlives
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from perdure.protocol.events import HistoryEvent
 from perdure.protocol.payloads import Millis
+from perdure.protocol.verbs import RunStatus
 from perdure_operator.engine.transitions import OpenActivity, RunRow, Timer, Transition
 from perdure_operator.store.port import (
     DueActivity,
@@ -127,6 +129,11 @@ class MemoryStore:
         """Return every open run with ``task_pending``."""
         rows = [run.row for run in self._use().values()]
         return [row for row in rows if row.task_pending and row.closed is None]
+
+    async def count_open_runs(self) -> dict[RunStatus, int]:
+        """Return how many open runs there are, by status."""
+        statuses = (run.row.status for run in self._use().values())
+        return Counter(status for status in statuses if status.is_open)
 
     async def watched_changes(self, *, cursor: int, limit: int) -> tuple[int, list[RunRow]]:
         """Return watched runs changed after ``cursor``, oldest change first."""

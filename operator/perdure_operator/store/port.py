@@ -138,6 +138,9 @@ class Store(Protocol):
     async def pending_runs(self) -> list[RunRow]:
         """Return every open run with ``task_pending``."""
 
+    async def count_open_runs(self) -> dict[RunStatus, int]:
+        """Return how many open runs there are, by status; one that no run has may be missing."""
+
     async def watched_changes(self, *, cursor: int, limit: int) -> tuple[int, list[RunRow]]:
         """Return watched runs changed after ``cursor``, each once, oldest change first.
 

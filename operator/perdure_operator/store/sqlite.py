@@ -19,6 +19,7 @@ import msgspec
 
 from perdure.protocol.events import HistoryEvent
 from perdure.protocol.payloads import Millis
+from perdure.protocol.verbs import RunStatus
 from perdure_operator.engine.transitions import OpenActivity, RunRow, Transition
 from perdure_operator.store.port import (
     DueActivity,
@@ -145,6 +146,11 @@ class SqliteStore:
         """Return every open run with ``task_pending``."""
         with self._translated():
             return self._use().reader.pending_runs()
+
+    async def count_open_runs(self) -> dict[RunStatus, int]:
+        """Return how many open runs there are, by status."""
+        with self._translated():
+            return self._use().reader.count_open_runs()
 
     async def watched_changes(self, *, cursor: int, limit: int) -> tuple[int, list[RunRow]]:
         """Return watched runs changed after ``cursor``, oldest change first."""

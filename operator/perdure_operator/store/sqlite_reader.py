@@ -15,6 +15,7 @@ import msgspec
 
 from perdure.protocol.events import HistoryEvent, decode_events
 from perdure.protocol.payloads import Millis
+from perdure.protocol.verbs import RunStatus
 from perdure_operator.engine.transitions import OpenActivity, RunRow, Timer
 from perdure_operator.store import sqlite_statements as sql
 from perdure_operator.store.port import DueActivity, DueTimer, RunFilter
@@ -95,6 +96,12 @@ class SqliteReader:
     def pending_runs(self) -> list[RunRow]:
         """Return runs whose code has something to be told."""
         return _runs(self._execute(sql.PENDING_RUNS))
+
+    def count_open_runs(self) -> dict[RunStatus, int]:
+        """Return how many runs have each of the open statuses."""
+        open_ = [status.value for status in RunStatus if status.is_open]
+        rows = self._execute(sql.COUNT_OPEN_RUNS, open_).fetchall()
+        return {RunStatus(status): number for status, number in rows}
 
     def watched_changes(self, cursor: int, limit: int) -> tuple[int, list[RunRow]]:
         """Return watched runs that changed after ``cursor``, and the cursor of the last."""

@@ -100,6 +100,9 @@ FIND_NEWEST_RUN: Final = (
 # Every run whose code has something to be told.
 PENDING_RUNS: Final = _SELECT_RUN + " WHERE task_pending AND closed IS NULL ORDER BY id"
 
+# How many runs have one of two statuses: those of open runs.
+COUNT_OPEN_RUNS: Final = "SELECT status, count(*) FROM runs WHERE status IN (?, ?) GROUP BY status"
+
 # Watched runs by their last change; the change comes last.
 WATCHED_CHANGES: Final = (
     _SELECT_RUN.replace(" FROM", ", change FROM")

@@ -69,7 +69,8 @@ class Stage:
         self.world.roster.put(WORKFLOW, "order-42")
         self.world.pools.put(POOL.ref, WorkerPool.from_manifest(a_pool()))
         self.queue: WorkQueue[Key] = WorkQueue(Schedule(spacing=1.0))
-        self.follower = Follower(self.world, self.queue)
+        self.heard: list[str] = []
+        self.follower = Follower(self.world, self.queue, self.heard.append)
 
     async def run(self, what: str, seconds: float = 60.0) -> None:
         task = asyncio.create_task(getattr(self.follower, what)())
@@ -83,6 +84,13 @@ async def test_a_run_that_went_on_has_its_workflow_looked_at() -> None:
     await stage.run("follow_runs")
 
     assert await stage.queue.take() == WORKFLOW
+
+
+async def test_it_is_told_whenever_the_server_has_answered() -> None:
+    stage = Stage(WatchResponse(cursor=5), WatchResponse(cursor=9))
+    await stage.run("follow_runs")
+
+    assert stage.heard == ["runs", "runs"]
 
 
 async def test_the_cursor_goes_along() -> None:

@@ -27,7 +27,8 @@ class Desk:
         self.scene = Scene()
         self.world = self.scene.world
         self.queue: WorkQueue[Key] = WorkQueue(Schedule(spacing=1.0))
-        self.intake = Intake(self.world, self.queue)
+        self.counted: list[str] = []
+        self.intake = Intake(self.world, self.queue, self.counted.append)
 
     async def queued(self) -> list[Key]:
         """Return the keys that are due now, and have them done."""
@@ -55,6 +56,14 @@ async def test_an_event_has_its_object_looked_at_with_the_body_it_brought(desk: 
     assert await desk.queued() == [WORKFLOW]
     assert await desk.world.read(WORKFLOW) == body
     assert await desk.world.read(WORKFLOW) is None, "then the API server is asked"
+
+
+async def test_events_are_counted_by_kind(desk: Desk) -> None:
+    desk.intake.notice_run(WORKFLOWS, "ADDED", stored(a_workflow()))
+    desk.intake.notice_pool("ADDED", stored(a_pool()))
+    desk.intake.notice_owned({**a_pool(), "kind": "Job"})
+
+    assert desk.counted == ["Workflow", "WorkerPool", "Job"]
 
 
 async def test_the_event_of_our_own_write_tells_nothing_new(desk: Desk) -> None:

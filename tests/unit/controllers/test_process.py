@@ -54,7 +54,7 @@ def test_wrong_options_end_the_process_with_words(
 async def test_the_health_port_tells_life_and_metrics() -> None:
     alive = True
     metrics = Metrics()
-    metrics.api_call("get", "jobs", 200)
+    metrics.api_call("get", "jobs", 200, 0.1)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     async with (

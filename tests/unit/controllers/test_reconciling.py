@@ -142,12 +142,34 @@ async def test_a_status_written_by_others_meanwhile_is_not_overwritten() -> None
 
 async def test_metrics_tell_calls_and_the_queue() -> None:
     shift = Shift()
-    shift.metrics.api_call("get", "workflows", 200)
+    shift.metrics.api_call("get", "workflows", 200, 0.25)
     shift.metrics.server_call("start", "AlreadyStarted")
-    shift.metrics.watch_queue(lambda: 3, lambda: 7)
+    shift.metrics.watch_queue(lambda: 3, lambda: 7, lambda: 1.5)
     text = shift.metrics.render().decode()
 
     assert 'api_requests_total{code="200",kind="workflows",verb="get"} 1.0' in text
     assert 'server_requests_total{code="AlreadyStarted",verb="start"} 1.0' in text
     assert "workqueue_depth 3.0" in text
     assert "workqueue_scheduled 7.0" in text
+    assert "workqueue_oldest_seconds 1.5" in text
+    assert 'api_request_duration_seconds_sum{verb="get"} 0.25' in text
+
+
+async def test_a_look_is_timed() -> None:
+    shift = Shift()
+    await shift.work(seconds=1)
+    text = shift.metrics.render().decode()
+
+    assert 'reconcile_duration_seconds_count{kind="Workflow"} 2.0' in text
+
+
+def test_the_age_of_what_is_followed_begins_anew_with_each_answer() -> None:
+    now = 100.0
+    metrics = Metrics(clock=lambda: now)
+    now = 130.0
+    metrics.heard("queues")
+    now = 135.0
+    text = metrics.render().decode()
+
+    assert 'follow_age_seconds{what="runs"} 35.0' in text
+    assert 'follow_age_seconds{what="queues"} 5.0' in text

@@ -208,3 +208,15 @@ async def test_each_key_goes_to_one_of_many_waiting_tasks() -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
     assert sorted(taken) == sorted(f"k{number}" for number in range(10))
+
+
+def test_the_key_that_waits_longest_tells_how_far_behind_we_are() -> None:
+    schedule: Schedule[str] = Schedule()
+    assert schedule.oldest(now=5) == 0
+    schedule.add("a", now=10)
+    schedule.add("b", now=12)
+    schedule.add("later", now=10, delay=60)
+
+    assert schedule.oldest(now=15) == 5
+    schedule.take(now=15)
+    assert schedule.oldest(now=15) == 3
