@@ -19,11 +19,6 @@ _FEW = frozenset({WORKER_POOLS, SCHEDULES})
 class Sink(Protocol):
     """Where keys go."""
 
-    @property
-    def oldest(self) -> float:
-        """For how many seconds the key that waits longest has been due."""
-        return max(self.runs.oldest, self.pools.oldest)
-
     def add(self, key: Key, *, delay: float = 0.0, urgent: bool = False) -> None:
         """See :meth:`perdure_operator.controllers.workqueue.Schedule.add`."""
 
@@ -42,6 +37,11 @@ class Lanes:
     def ready(self) -> int:
         """How many keys wait for somebody to take them."""
         return self.runs.ready + self.pools.ready
+
+    @property
+    def oldest(self) -> float:
+        """For how many seconds the key that waits longest has been due."""
+        return max(self.runs.oldest, self.pools.oldest)
 
     def add(self, key: Key, *, delay: float = 0.0, urgent: bool = False) -> None:
         """Have an object looked at."""
