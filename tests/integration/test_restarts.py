@@ -144,7 +144,7 @@ async def test_a_server_that_is_asked_to_stop_does_so_at_once_whoever_waits_on_i
         began = time.monotonic()
         server.signal(number)
         assert await asyncio.to_thread(server.wait) == 0
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 4, "nobody is waited for"
         await asyncio.gather(*waiting[1:], return_exceptions=True)
 
         own_scene.restart_server()

@@ -8,7 +8,9 @@ import os
 import random
 import signal
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,55 +43,93 @@ async def test_a_run_killed_at_random_moments_ends_the_same_and_charges_under_on
 ) -> None:
     ledger = own_scene.folder / "ledger.jsonl"
     own_scene.env["ORDER_LEDGER"] = str(ledger)
+    example = own_scene.write("order.py", slow(EXAMPLE.read_text()))
     chance = random.Random(SEED)
     at_once = asyncio.Semaphore(2)
 
-    async def play(number: int, victim: str, moment: float) -> None:
+    async def play(kill: Kill) -> None:
         async with at_once:
-            about = f"seed {SEED}, round {number}: {victim} killed after {moment:.2f} s"
-            await kill_and_go_on(own_scene, f"o{number}", victim, moment, about)
-        check(ledger, f"o{number}", about)
+            await kill_and_go_on(own_scene, example, kill)
+        check(ledger, kill)
 
-    rounds = [(n, chance.choice(VICTIMS), chance.uniform(0.3, 1.8)) for n in range(ROUNDS)]
-    await asyncio.gather(*(play(*each) for each in rounds))
+    await asyncio.gather(*(play(random_kill(number, chance)) for number in range(ROUNDS)))
 
 
-async def kill_and_go_on(
-    scene: Scene, order_id: str, victim: str, moment: float, about: str
-) -> None:
-    order = json.dumps({"order_id": order_id, **SHORTLY})
-    database = scene.folder / f"{order_id}.db"
-    words = ("run", EXAMPLE, "--id", order_id, "--db", database, "--input", order)
+@dataclass(frozen=True)
+class Kill:
+    """One round: whom to kill when. A moment is a time, or when an effect has happened."""
+
+    order_id: str
+    victim: str
+    moment: float | str
+
+    def __str__(self) -> str:
+        when = f"{self.moment:.2f} s" if isinstance(self.moment, float) else self.moment
+        return f"seed {SEED}, {self.order_id}: {self.victim} killed after {when}"
+
+
+def random_kill(number: int, chance: random.Random) -> Kill:
+    """Return a round; every other one strikes between an effect and its recording."""
+    moment = chance.choice(("charge", "escalate", "remind"))
+    return Kill(
+        order_id=f"o{number}",
+        victim=chance.choice(VICTIMS),
+        moment=moment if number % 2 else chance.uniform(0.3, 2.0),
+    )
+
+
+def slow(code: str) -> str:
+    """Return the example with a pause behind each effect, in which it can be killed."""
+    effect = "os.fsync(ledger.fileno())"
+    assert effect in code
+    return code.replace(effect, f"{effect}\n        __import__('time').sleep(0.3)")
+
+
+async def kill_and_go_on(scene: Scene, example: Path, kill: Kill) -> None:
+    order = json.dumps({"order_id": kill.order_id, **SHORTLY})
+    database = scene.folder / f"{kill.order_id}.db"
+    words = ("run", example, "--id", kill.order_id, "--db", database, "--input", order)
+    ledger = Path(scene.env["ORDER_LEDGER"])
     with scene.start_process(PERDURE, *words) as process:
-        await asyncio.sleep(moment)
-        assert strike(process, victim), f"{about}: it was over before"
+        if isinstance(kill.moment, float):
+            await asyncio.sleep(kill.moment)
+        else:
+            await eventually(lambda: effects_so_far(ledger, kill).get(kill.moment), what=str(kill))
+        assert strike(process, kill.victim), f"{kill}: it was over before"
 
     with scene.start_process(PERDURE, *words) as again:
-        await answer_for_warehouse(again, order_id, about)
+        await answer_for_warehouse(again, kill)
         printed = await asyncio.to_thread(again.output)
-        assert again.wait() == 0, about
+        assert again.wait() == 0, kill
     assert json.loads(printed) == {
-        "order_id": order_id,
-        "payment_id": f"pay_{order_id}",
-        "tracking": f"track_{order_id}",
-    }, about
+        "order_id": kill.order_id,
+        "payment_id": f"pay_{kill.order_id}",
+        "tracking": f"track_{kill.order_id}",
+    }, kill
 
 
-async def answer_for_warehouse(process: Process, order_id: str, about: str) -> None:
+def effects_so_far(ledger: Path, kill: Kill) -> dict[str, Any]:
+    """Return the calls that the ledger has of an order, by effect."""
+    return ledger_lines(ledger, kill.order_id) if ledger.exists() else {}
+
+
+async def answer_for_warehouse(process: Process, kill: Kill) -> None:
     """Tell the order, once the customer has been reminded, that the goods are there."""
     await eventually(
-        lambda: "ActivityCompleted: remind-customer" in process.log.read_text(), what=about
+        lambda: "ActivityCompleted: remind-customer" in process.log.read_text(), what=str(kill)
     )
     async with await Client.connect(address_of(process)) as client:
-        await client.get_workflow_handle(order_id).signal("warehouse_answered", True)
+        await client.get_workflow_handle(kill.order_id).signal("warehouse_answered", True)
 
 
-def check(ledger: Path, order_id: str, about: str) -> None:
-    """Each effect was there, under one key."""
-    calls = ledger_lines(ledger, order_id)
-    assert set(calls) == set(EFFECTS), about
+def check(ledger: Path, kill: Kill) -> None:
+    """Each effect was there, under one key; the one that was struck was there twice."""
+    calls = ledger_lines(ledger, kill.order_id)
+    assert set(calls) == set(EFFECTS), kill
     for effect, entries in calls.items():
-        assert len({entry["key"] for entry in entries}) == 1, (about, effect)
+        assert len({entry["key"] for entry in entries}) == 1, (str(kill), effect)
+    if isinstance(kill.moment, str):
+        assert len(calls[kill.moment]) == 2, f"{kill}: not before it was recorded"
 
 
 def address_of(process: Process) -> str:
