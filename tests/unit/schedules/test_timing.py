@@ -69,6 +69,12 @@ def test_what_is_skipped_is_skipped_whole_days_without_their_hours_named() -> No
     assert found == ["2026-01-02T23:59:59", "2026-01-05T00:00"]
 
 
+def test_what_is_skipped_for_hours_is_not_looked_at_second_by_second() -> None:
+    night = {"hour": [{"start": 0, "end": 19}]}
+    found = times("2026-01-02T23:59:58", 2, intervals=[{"every": "1s"}], skip=[night])
+    assert found == ["2026-01-02T23:59:59", "2026-01-03T20:00"]
+
+
 def test_skipping_everything_ends() -> None:
     assert times("2026-01-01", 1, cron=["* * * * *"], skip=[{}]) == []
 

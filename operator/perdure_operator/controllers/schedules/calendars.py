@@ -60,10 +60,16 @@ class CalendarTimes:
         """Whether it names every hour, and so follows real time."""
         return len(self.hours) == 24
 
-    @property
-    def is_daily(self) -> bool:
-        """Whether it names every second of the days it names."""
-        return self.is_hourly and len(self.minutes) == len(self.seconds) == 60
+    def left_at(self, local: datetime) -> timedelta:
+        """Return for how long after a time that it names it names every second."""
+        if len(self.seconds) < 60:
+            return timedelta()
+        left = 59 - local.second
+        if len(self.minutes) == 60:
+            left += 60 * (59 - local.minute)
+            if self.is_hourly:
+                left += 3600 * (23 - local.hour)
+        return left * _SECOND
 
     def has_day(self, day: date) -> bool:
         """Tell whether it names this day."""

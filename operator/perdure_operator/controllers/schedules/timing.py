@@ -24,11 +24,9 @@ from perdure_operator.model.crons import expand
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLI = timedelta(milliseconds=1)
-_SECOND = timedelta(seconds=1)
-_DAY = timedelta(days=1)
 
-MOST_SKIPPED = 20_000
-"""Instants in a row that skip may leave out; then there are taken to be no more."""
+MOST_SKIPPED = 2000
+"""Looks at instants in a row that skip leaves out; then there are taken to be no more."""
 
 _TIMING_FIELDS = {
     "cron",
@@ -118,12 +116,10 @@ class Timing:
             skipped += 1
             if skipped > MOST_SKIPPED:
                 return
-            if reason.is_daily:
-                # Every second until midnight: there is no need to look at each.
-                midnight = (local + _DAY).replace(hour=0, minute=0, second=0)
-                jump = midnight.astimezone(UTC) - _SECOND
-                if jump - time > timedelta(hours=1):
-                    times = self._named_after(jump - timedelta(hours=1))
+            jump = time + reason.left_at(local)
+            if jump > time and jump.astimezone(self._zone).utcoffset() == local.utcoffset():
+                # There is no need to look at each time until then.
+                times = self._named_after(jump)
 
     def _named_after(self, instant: datetime) -> Iterator[datetime]:
         spec = self._spec
