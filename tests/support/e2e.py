@@ -65,8 +65,23 @@ class Release:
     def perdure(self, folder: Path, *arguments: str) -> str:
         """Run the command line from outside of the cluster and return what it printed."""
         with self.address(folder) as address:
-            command = [sys.executable, "-m", "perdure.cli", *arguments, "--address", address]
-            return run(command)
+            command = [Path(sys.executable).with_name("perdure"), *arguments]
+            return run([*command, "--address", address])
+
+    def kubectl(self, *arguments: str) -> str:
+        """Run kubectl in its namespace and return what it printed."""
+        return self.cluster.kubectl(*arguments, "-n", self.namespace)
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Stop server and operator for a while."""
+        self.kubectl("scale", "deployment/perdure", "--replicas=0")
+        self.kubectl("wait", "--for=delete", "pod", "-l", CONTROL_PLANE, "--timeout=50s")
+        try:
+            yield
+        finally:
+            self.kubectl("scale", "deployment/perdure", "--replicas=1")
+            self.wait_ready()
 
     def logs(self) -> str:
         """Return what server and operator have said, the containers before these included."""
@@ -92,36 +107,52 @@ def installed(cluster: Cluster, images: ClusterImages) -> Iterator[Release]:
     if has_crds:
         cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRDS))
     with cluster.namespace("perdure") as namespace:
-        values = {"crds.install": str(not has_crds).lower()}
-        values |= _image("image", images.operator) | _image("workerImage", images.worker)
-        settings = ",".join(f"{name}={value}" for name, value in values.items())
         release = Release(cluster=cluster, namespace=namespace, worker_image=images.worker)
         try:
-            cluster.helm(
-                "install", "perdure", str(CHART), "-n", namespace, "--set", settings,
-                "--wait", "--timeout", "120s",
-            )  # fmt: skip
+            helm_install(cluster, images, namespace, f"crds.install={str(not has_crds).lower()}")
             yield release
         finally:
             _uninstall(release, with_crds=not has_crds)
 
 
+def helm_install(cluster: Cluster, images: ClusterImages, namespace: str, *values: str) -> None:
+    """Install the chart with the images of this checkout, and wait until it is ready."""
+    given = [*values, *_image("image", images.operator), *_image("workerImage", images.worker)]
+    settings = ["-n", namespace, "--set", ",".join(given), "--wait", "--timeout", "120s"]
+    cluster.helm("install", "perdure", str(CHART), *settings)
+
+
 def _uninstall(release: Release, *, with_crds: bool) -> None:
     """Uninstall once the teams are gone: what they delete waits for the operator."""
     cluster = release.cluster
-    for team in release.teams:
-        limit = f"--timeout={UNINSTALL_WAIT:g}s"
-        cluster.kubectl(
-            "wait", "--for=delete", f"namespace/{team}", limit, timeout=UNINSTALL_WAIT + 10
-        )
+    stuck = _wait_for_teams(release)
+    logs = release.logs() if stuck else ""
+    for team in stuck:
+        for resource in cluster.kubectl("get", "perdure", "-o", "name", "-n", team).split():
+            let_go = '{"metadata": {"finalizers": null}}'
+            cluster.kubectl("patch", resource, "--type=merge", "-p", let_go, "-n", team)
     cluster.helm("uninstall", "perdure", "-n", release.namespace, "--ignore-not-found")
     if with_crds:
         cluster.kubectl("delete", "crd", *CRD_NAMES, "--ignore-not-found")
+    assert not stuck, f"the operator did not let go of what was in {stuck}:\n{logs}"
 
 
-def _image(value: str, name: str) -> dict[str, str]:
+def _wait_for_teams(release: Release) -> list[str]:
+    """Wait for the teams' namespaces to be gone and return those that are not."""
+    if not release.teams:
+        return []
+    names = [f"namespace/{team}" for team in sorted(release.teams)]
+    limit = f"--timeout={UNINSTALL_WAIT:g}s"
+    release.cluster.kubectl(
+        "wait", "--for=delete", *names, limit, check=False, timeout=UNINSTALL_WAIT + 10
+    )
+    left = release.cluster.kubectl("get", *names, "-o", "name", "--ignore-not-found").split()
+    return [name.partition("/")[2] for name in left]
+
+
+def _image(value: str, name: str) -> list[str]:
     repository, _, tag = name.rpartition(":")
-    return {f"{value}.repository": repository, f"{value}.tag": tag}
+    return [f"{value}.repository={repository}", f"{value}.tag={tag}"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +174,10 @@ class Team:
     def give_code(self, name: str, file: Path) -> None:
         """Put a Python file into a ConfigMap."""
         self.kubectl("create", "configmap", name, f"--from-file={file}")
+
+    def replace_code(self, name: str, file: str, code: str) -> None:
+        """Change a Python file in a ConfigMap."""
+        self.patch(f"configmap/{name}", {"data": {file: code}})
 
     def get(self, resource: str) -> dict[str, Any]:
         """Return an object, e.g. ``workflow/order-42``."""
@@ -206,6 +241,14 @@ class Team:
             lambda: bool(names()), what=f"a running worker of {pool}", timeout=timeout
         )
         return names()[0]
+
+    def wait_for_no_worker(self, pool: str, *, timeout: float = 60) -> None:
+        """Wait until a pool has neither Jobs nor pods."""
+        self.cluster.eventually(
+            lambda: not self.jobs(pool) and not self.pods(pool),
+            what=f"no worker of {pool} left",
+            timeout=timeout,
+        )
 
     def print_volume(self, claim: str, file: str) -> str:
         """Return the content of a file on a claim's volume, read by a pod of its own."""

@@ -9,7 +9,10 @@ from typing import Any
 import yaml
 
 from perdure.protocol.events import HistoryEvent
+from perdure.protocol.messages import RunRef
 from perdure_operator.controllers.histories import read_checkpoint
+from perdure_operator.engine.evolution import fold
+from perdure_operator.engine.runs import Run
 from perdure_operator.model import Checkpoint
 from support.e2e import Team
 from support.order import EXAMPLE
@@ -60,6 +63,12 @@ def answer(team: Team) -> None:
 def history_of(team: Team, workflow: str = WORKFLOW) -> list[HistoryEvent]:
     """Return the whole history, as the Workflow's status holds it."""
     return read_checkpoint(Checkpoint.model_validate(team.status(workflow)["checkpoint"]))
+
+
+def digest_of(history: list[HistoryEvent]) -> str:
+    """Return the head of a history's hash chain, as a status writes it."""
+    run = fold(Run(ref=RunRef(namespace="", workflow_id="", run_id="")), history)
+    return f"sha256:{run.digest.hex()}"
 
 
 def save_ledger(team: Team, folder: Path) -> Path:

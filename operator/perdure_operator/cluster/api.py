@@ -43,14 +43,16 @@ def is_in_cluster() -> bool:
     return _TOKEN.exists()
 
 
-async def load_configuration() -> Configuration:
-    """Return how to reach the API server: as a pod does, or as kubectl does."""
+async def load_configuration(kubeconfig: Path | None = None) -> Configuration:
+    """Return how to reach the API server: by a file, as a pod does, or as kubectl does."""
     configuration = Configuration()
-    if is_in_cluster():
+    if kubeconfig is None and is_in_cluster():
         load_incluster_config(configuration)  # type: ignore[no-untyped-call] # it has no types
     else:
         await load_kube_config(  # type: ignore[no-untyped-call] # likewise
-            client_configuration=configuration, persist_config=False
+            config_file=None if kubeconfig is None else str(kubeconfig),
+            client_configuration=configuration,
+            persist_config=False,
         )
     return configuration
 

@@ -10,17 +10,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from perdure_operator.model import (
     Condition,
     ConditionStatus,
     ConditionType,
     Reason,
+    ResourceStatus,
     WorkerPool,
     clear_condition,
     find_condition,
     set_condition,
 )
+
+S = TypeVar("S", bound=ResourceStatus)
 
 _WORKERS_AVAILABLE = "workers are connected, or are made as soon as there is something to do"
 
@@ -109,3 +113,22 @@ def workers_of(pool: WorkerPool) -> Say | None:
     if condition.status is ConditionStatus.TRUE:
         return true(Reason.AVAILABLE, _WORKERS_AVAILABLE)
     return false(Reason(condition.reason), condition.message)
+
+
+def in_a_word(pool: WorkerPool | None) -> str:
+    """Return what objects show of a pool's workers, short: another word is to be shown anew."""
+    if pool is None:
+        return Reason.POOL_NOT_FOUND
+    said = workers_of(pool)
+    return "" if said is None else said.reason
+
+
+def seen_again(status: S, generation: int) -> S:
+    """Return the status of something that is over, for a newer spec that changes nothing of it.
+
+    Its conditions say so as well: ``kubectl wait`` passes over one of an older generation.
+    """
+    conditions = tuple(
+        each.model_copy(update={"observed_generation": generation}) for each in status.conditions
+    )
+    return status.model_copy(update={"observed_generation": generation, "conditions": conditions})

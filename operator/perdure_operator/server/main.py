@@ -118,7 +118,7 @@ async def _serve(options: argparse.Namespace) -> int:
         await host.stop()
         return EXIT_PORT
     port = runner.addresses[0][1]
-    print(f"listening on {options.host}:{port}", flush=True)  # noqa: T201  read by the parent
+    _tell_parent(f"listening on {options.host}:{port}")
     # What is there now stays: the collector need not look at it again and again.
     gc.collect()
     gc.freeze()
@@ -127,6 +127,17 @@ async def _serve(options: argparse.Namespace) -> int:
     await runner.cleanup()
     await host.stop()
     return 0
+
+
+def _tell_parent(text: str) -> None:
+    try:
+        print(text, flush=True)  # noqa: T201  read by the parent
+    except BrokenPipeError:
+        # It is gone. Whether that ends us is for standard input to say; what is still to be
+        # flushed goes nowhere.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _watch_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:

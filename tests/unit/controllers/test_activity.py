@@ -222,3 +222,15 @@ async def test_an_activity_is_deleted_when_its_time_to_live_has_passed(scene: Sc
     scene.pass_time(seconds=11)
     await scene.look(ACTIVITIES, NAME)
     assert not scene.exists(ACTIVITIES, NAME)
+
+
+async def test_a_change_after_the_end_is_observed_by_the_conditions_too(scene: Scene) -> None:
+    await started(scene)
+    scene.server.run.complete()
+    await scene.look(ACTIVITIES, NAME)
+    scene.cluster.edit(ACTIVITIES, ref(NAME), ttlSecondsAfterFinished=60)
+    await scene.look(ACTIVITIES, NAME)
+
+    status = scene.status(ACTIVITIES, NAME)
+    assert status["observedGeneration"] == 2
+    assert {each["observedGeneration"] for each in status["conditions"]} == {2}

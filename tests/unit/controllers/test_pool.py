@@ -303,7 +303,7 @@ async def test_code_that_is_not_there_is_said_and_comes_later(
     scene.tell_queue(backlog=1)
     again = await look(scene)
 
-    assert again == timedelta(seconds=10)
+    assert again == timedelta(seconds=5)
     assert scene.jobs() == []
     assert scene.status(WORKER_POOLS, NAME)["phase"] == "Stalled"
     assert scene.conditions(WORKER_POOLS, NAME)["Stalled"] == ("True", "CodeNotFound")
@@ -527,6 +527,10 @@ async def test_a_worker_that_leaves_at_once_though_there_is_work_has_failed(scen
     assert again == timedelta(seconds=1)
     assert numbers(scene) == [0]
     assert "left at once" in scene.message(WORKER_POOLS, NAME, "WorkersReady")
+
+    scene.tell_queue()
+    await look(scene)
+    assert scene.jobs() == [], "there was no work for it after all"
 
 
 async def test_success_after_failures_clears_them_away(scene: Scene) -> None:

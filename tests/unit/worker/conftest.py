@@ -12,9 +12,6 @@ from perdure.worker._registry import register, usable_slots
 from perdure.worker._service import Service
 from support.stream_server import FakeClient, History, Wire
 
-# Else looptime asks for the implicit event loop in a sync test, which makes one and leaks it.
-asyncio.set_event_loop(None)
-
 
 def make_options(*, workflows=(), activities=(), activity_executor=None, **changed):
     registry = register(workflows, activities)

@@ -8,7 +8,8 @@ hands out tasks up to the worker's free slots, and the worker reports.
 :class:`TaskEvents`, which carries every event recorded since the last one sent, the worker's
 own included: the worker goes on only with what came back, because only that is on disk. While
 the task lasts, other events of the run (a signal) arrive by the same message. When the worker
-is done and more has happened, the next :class:`WorkflowTask` follows, with the new events only.
+is done and more has happened, the next :class:`WorkflowTask` follows, with the new events only;
+a report that is done has no other answer, unless it is refused.
 
 **An activity task** is one attempt. ``run`` + ``seq`` + ``attempt`` is its fencing token: a
 report for an attempt that is no longer the current one is refused. A worker keeps a result

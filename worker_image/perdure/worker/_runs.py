@@ -19,7 +19,7 @@ from perdure.protocol.events import HistoryEvent, WorkflowStarted
 from perdure.protocol.failures import ApplicationInfo, Failure
 from perdure.protocol.messages import Activation, RunEvicted, RunRef, StepResult
 from perdure.protocol.payloads import Millis, Payload
-from perdure.replay._asked import StepInvocation
+from perdure.replay import StepInvocation
 from perdure.worker._outbox import Outbox
 from perdure.worker._steps import Step
 from perdure.worker._watchdog import DeadlockError, Watchdog

@@ -24,7 +24,7 @@ from perdure.protocol.failures import ApplicationInfo, Failure, TimeoutInfo, Tim
 from perdure.protocol.messages import RunRef, StepResult
 from perdure.protocol.payloads import Millis
 from perdure.protocol.payloads import RetryPolicy as Policy
-from perdure.replay._asked import StepInvocation
+from perdure.replay import StepInvocation
 from perdure.worker._calls import AsyncCall, Call, ThreadCall
 from perdure.worker._outcomes import NOT_REGISTERED, Outcome, failed, raised, returned
 from perdure.worker._registry import Registry

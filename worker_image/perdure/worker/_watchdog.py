@@ -147,7 +147,7 @@ class Watchdog:
         self._raised = now
         ran = now - self._since
         self._stuck_at = self._stuck_at or (
-            f"[TMPRL1101] {self._label} ran for {ran:.1f} s without waiting for anything, at "
+            f"{self._label} ran for {ran:.1f} s without waiting for anything, at "
             f"{where_is(self._thread_id)}. Workflow code must not compute for long or block: do "
             "that in an activity or a step"
         )

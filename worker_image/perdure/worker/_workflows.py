@@ -25,7 +25,7 @@ from perdure.protocol.messages import (
     WorkflowTask,
 )
 from perdure.protocol.payloads import Millis
-from perdure.replay._asked import StepInvocation
+from perdure.replay import StepInvocation
 from perdure.replay.errors import WorkflowTaskError
 from perdure.worker._outbox import Outbox
 from perdure.worker._runs import (

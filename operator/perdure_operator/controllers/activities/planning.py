@@ -19,6 +19,7 @@ from perdure_operator.controllers.expiring import expire, time_to_live
 from perdure_operator.controllers.runs import NoRun, RunFacts
 from perdure_operator.controllers.steering import IDENTITY, cancel_run
 from perdure_operator.controllers.values import to_optional_millis, to_payloads, to_wire_policy
+from perdure_operator.controllers.verdicts import seen_again
 from perdure_operator.model import Activity, WorkerPool
 
 RESYNC = timedelta(hours=1)
@@ -37,8 +38,6 @@ def plan_activity(view: ActivityView) -> Plan:
         return _plan_deletion(view)
     if view.is_over:
         return _plan_finished(view)
-    if view.is_first_sight:
-        return Plan(actions=write_report(view), look_at_once=True)
     match view.run:
         case RunFacts():
             return _plan_run(view, view.run)
@@ -77,7 +76,7 @@ def _plan_run(view: ActivityView, run: RunFacts) -> Plan:
 
 def _plan_finished(view: ActivityView) -> Plan:
     activity = view.activity
-    seen = activity.status.model_copy(update={"observed_generation": activity.metadata.generation})
+    seen = seen_again(activity.status, activity.metadata.generation)
     actions = [
         *_finalizer(view, wanted=False),
         *write_status(ACTIVITIES, activity.metadata, before=activity.status, after=seen),

@@ -20,7 +20,8 @@ LONGEST_DELAY = timedelta(minutes=5)
 STALLED_AFTER = 3
 """Failures in a row after which somebody should look."""
 
-_HASTY = timedelta(seconds=10)
+HASTY = timedelta(seconds=10)
+"""A worker that left well, but sooner than this, was none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +44,17 @@ class Streak:
         return self.until - now if self.until is not None and self.until > now else None
 
 
-def read_streak(jobs: Sequence[JobFacts], *, now: datetime, idle_after: timedelta) -> Streak:
-    """Return how the Jobs of one version have fared."""
+def read_streak(jobs: Sequence[JobFacts], *, now: datetime, hasty: timedelta) -> Streak:
+    """Return how the Jobs of one version have fared.
+
+    Args:
+        jobs: Of that version, all there are.
+        now: The time.
+        hasty: Workers that left well before that had lasted that long left too soon.
+    """
     if any(job.state is JobState.ACTIVE and is_steady(job, now) for job in jobs):
         return Streak()
-    failed = standing_failures(jobs, idle_after=idle_after)
+    failed = standing_failures(jobs, hasty=hasty)
     last = max(failed, key=_end, default=None)
     if last is None or (last.lifetime or timedelta()) >= STEADY:
         return Streak()
@@ -57,10 +64,10 @@ def read_streak(jobs: Sequence[JobFacts], *, now: datetime, idle_after: timedelt
     return Streak(failures=failures, until=_end(last) + delay, last=last)
 
 
-def standing_failures(jobs: Sequence[JobFacts], *, idle_after: timedelta) -> list[JobFacts]:
+def standing_failures(jobs: Sequence[JobFacts], *, hasty: timedelta) -> list[JobFacts]:
     """Return the failed Jobs of one version that no later success has made up for."""
     over = [job for job in jobs if job.state in {JobState.SUCCEEDED, JobState.FAILED}]
-    failed = [job for job in over if has_failed(job, idle_after=idle_after)]
+    failed = [job for job in over if has_failed(job, hasty=hasty)]
     last_well = max((_end(job) for job in over if job not in failed), default=None)
     return [job for job in failed if last_well is None or _end(job) > last_well]
 
@@ -70,10 +77,10 @@ def is_steady(job: JobFacts, now: datetime) -> bool:
     return job.is_ready and job.age(now) >= STEADY
 
 
-def has_failed(job: JobFacts, *, idle_after: timedelta) -> bool:
+def has_failed(job: JobFacts, *, hasty: timedelta) -> bool:
     """Tell whether a worker ended as it should not have."""
     if job.state is JobState.SUCCEEDED and job.lifetime is not None:
-        return job.lifetime < min(_HASTY, idle_after)
+        return job.lifetime < hasty
     return job.state is JobState.FAILED
 
 

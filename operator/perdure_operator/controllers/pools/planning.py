@@ -8,12 +8,16 @@ from perdure_operator.controllers.actions import Plan
 from perdure_operator.controllers.pools.failing import Streak, read_streak
 from perdure_operator.controllers.pools.observing import PoolView
 from perdure_operator.controllers.pools.reporting import write_report
-from perdure_operator.controllers.pools.scaling import plan_creations, plan_deletions
+from perdure_operator.controllers.pools.scaling import (
+    hasty_below,
+    plan_creations,
+    plan_deletions,
+)
 
 CODE_INTERVAL = timedelta(seconds=60)
 """How often a ConfigMap with code is looked at while workers run its code."""
 
-CODE_MISSING_INTERVAL = timedelta(seconds=10)
+CODE_MISSING_INTERVAL = timedelta(seconds=5)
 
 REFUSED_INTERVAL = timedelta(seconds=30)
 """How soon a Job that was refused is tried again: a quota may have room by then."""
@@ -34,7 +38,7 @@ def plan_pool(view: PoolView) -> Plan:
     streak = read_streak(
         [job for job in view.jobs if job.version == template.version],
         now=view.now,
-        idle_after=view.pool.spec.scaling.idle_after,
+        hasty=hasty_below(view),
     )
     if view.refused is not None:
         return Plan(actions=write_report(view, template, streak), again=REFUSED_INTERVAL)

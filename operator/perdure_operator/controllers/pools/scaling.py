@@ -7,11 +7,12 @@ is runnable. Scaling down is the workers' own doing: one that is idle leaves.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from itertools import count
 
 from perdure_operator.cluster import JOBS
 from perdure_operator.controllers.actions import Action, CreateObject
-from perdure_operator.controllers.pools.failing import Streak, standing_failures
+from perdure_operator.controllers.pools.failing import HASTY, Streak, standing_failures
 from perdure_operator.controllers.pools.jobs import JobFacts, JobState
 from perdure_operator.controllers.pools.observing import PoolView
 from perdure_operator.controllers.pools.templates import WorkerTemplate
@@ -22,6 +23,11 @@ def desired_workers(view: PoolView) -> int:
     spec = view.pool.spec
     needed = -(-view.demand // spec.slots)
     return max(spec.scaling.min, min(spec.scaling.max, needed))
+
+
+def hasty_below(view: PoolView) -> timedelta:
+    """Return how long a worker lasts at least, if there is work for it."""
+    return min(HASTY, view.pool.spec.scaling.idle_after) if view.demand else timedelta()
 
 
 def plan_creations(view: PoolView, template: WorkerTemplate, streak: Streak) -> list[Action]:
@@ -65,7 +71,7 @@ def _finished(view: PoolView, template: WorkerTemplate) -> list[JobFacts]:
     and people look at them.
     """
     current = [job for job in view.jobs if job.version == template.version]
-    telling = standing_failures(current, idle_after=view.pool.spec.scaling.idle_after)
+    telling = standing_failures(current, hasty=hasty_below(view))
     over = (job for job in view.jobs if job.state in {JobState.SUCCEEDED, JobState.FAILED})
     return [job for job in over if job not in telling]
 

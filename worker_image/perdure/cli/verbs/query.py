@@ -9,7 +9,7 @@ import typer
 from perdure.cli import options as opt
 from perdure.cli.errors import EXIT_RUN_FAILED, CommandError
 
-EXAMPLE = "perdure query order-42 status"
+EXAMPLE = "perdure query order-42 state"
 
 
 def query(  # noqa: PLR0913, PLR0917 - one parameter an option

@@ -11,7 +11,7 @@ import typer
 from perdure.cli import options as opt
 from perdure.cli.errors import EXIT_INTERRUPTED
 
-EXAMPLE = """perdure run order.py:OrderWorkflow --id order-42 -i '{"orderId": "42"}'"""
+EXAMPLE = """perdure run order.py:OrderWorkflow --id order-42 -i '{"order_id": "42"}'"""
 
 
 def run(  # noqa: PLR0913, PLR0917 - one parameter an option

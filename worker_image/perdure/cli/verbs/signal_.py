@@ -9,7 +9,7 @@ import typer
 
 from perdure.cli import options as opt
 
-EXAMPLE = "perdure signal order-42 warehouse-answered -i true"
+EXAMPLE = "perdure signal order-42 warehouse_answered -i true"
 
 
 def signal(

@@ -1,8 +1,0 @@
-"""What the controllers' tests share."""
-
-from __future__ import annotations
-
-import asyncio
-
-# Else looptime asks for the implicit event loop in a sync test, which makes one and leaks it.
-asyncio.set_event_loop(None)
