@@ -216,3 +216,16 @@ def a_pool_that_says(status: str, reason: str) -> dict[str, Any]:
         "lastTransitionTime": "2026-01-01T00:00:00Z",
     }
     return {**stored(a_pool()), "status": {"conditions": [condition]}}
+
+
+@pytest.mark.looptime
+async def test_the_lane_that_waits_longest_tells_how_far_behind_we_are() -> None:
+    lanes = Lanes()
+    lanes.add(POOL)
+    await asyncio.sleep(5)
+    lanes.add(WORKFLOW)
+    await asyncio.sleep(2)
+
+    assert lanes.oldest == pytest.approx(7)
+    await lanes.pools.take()
+    assert lanes.oldest == pytest.approx(2)

@@ -18,12 +18,18 @@ from perdure.protocol.verbs import (
     TerminateRequest,
 )
 from perdure_operator.server.measuring import measure
+from perdure_operator.server.sessions import Session
 from support.hosts import World, settle
 from support.runs import schedule
 
 pytestmark = pytest.mark.looptime
 TARGET = {"namespace": "default", "workflow_id": "order-42"}
 ONCE = RetryPolicy(maximum_attempts=1)
+HELLO = msg.Hello(worker_id="w", identity="w@host", namespace="default", task_queue="q")
+
+
+async def discard(_frame: bytes) -> None:
+    """Be a connection that leads nowhere."""
 
 
 def seen(world: World, name: str, **labels: str) -> float:
@@ -72,6 +78,10 @@ async def test_open_runs_are_known_after_a_restart() -> None:
 
         assert seen(world, "perdure_runs", status="Running") == 1
         assert seen(world, "perdure_runs", status="Suspended") == 1
+        for each in ("one", "two"):
+            await world.verbs.terminate(TerminateRequest(namespace="default", workflow_id=each))
+        assert seen(world, "perdure_runs", status="Running") == 0
+        assert seen(world, "perdure_runs", status="Suspended") == 0
         assert seen(world, "perdure_runs_started_total", kind="workflow") == 0
 
 
@@ -112,6 +122,24 @@ async def test_tasks_of_a_queue_that_somebody_serves_are_attended_to() -> None:
             await world.start(name)
         assert seen(world, "perdure_tasks_backlog", kind="workflow") == 1
         assert seen(world, "perdure_tasks_unattended", kind="workflow") == 0
+
+
+async def test_what_is_offered_in_vain_has_waited_all_the_same() -> None:
+    async with World() as world:
+        await world.start()
+        await asyncio.sleep(5)
+        dispatcher = world.host.dispatcher
+
+        async def offer(run_id: str, since: int) -> None:
+            session.is_draining = True  # the slot is gone before the run is read
+            dispatcher.add_run(("default", "q"), run_id)
+
+        dispatcher.offer_run = offer
+        session = Session(HELLO, discard, lambda: None, world.now())
+        dispatcher.join(session)
+        await settle()
+
+        assert seen(world, "perdure_tasks_oldest_seconds", kind="workflow") == 5
 
 
 async def test_a_task_that_is_handed_out_at_once_has_not_waited() -> None:
