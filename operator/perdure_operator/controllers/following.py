@@ -35,16 +35,18 @@ QUEUES_INTERVAL = 0.1
 class Follower:
     """Tells the work queue what the server tells."""
 
-    def __init__(self, world: World, queue: WorkQueue[Key]) -> None:
+    def __init__(self, world: World, queue: WorkQueue[Key], *, namespace: str = "") -> None:
         self._world = world
         self._queue = queue
+        # Who may see one namespace only may ask for that one only.
+        self._namespace = namespace
 
     async def follow_runs(self) -> None:
         """Have the objects looked at whose runs went on, for ever."""
         cursor, failures = 0, 0
         while True:
             try:
-                request = WatchRequest(cursor=cursor, wait=WAIT_MILLIS)
+                request = WatchRequest(namespace=self._namespace, cursor=cursor, wait=WAIT_MILLIS)
                 answer = await self._world.server.call(request)
             except ServerError as error:
                 failures += 1
@@ -61,7 +63,9 @@ class Follower:
         version, failures = 0, 0
         while True:
             try:
-                request = QueuesRequest(version=version, wait=WAIT_MILLIS)
+                request = QueuesRequest(
+                    namespace=self._namespace, version=version, wait=WAIT_MILLIS
+                )
                 answer = await self._world.server.call(request)
             except ServerError as error:
                 failures += 1

@@ -5,6 +5,8 @@ from __future__ import annotations
 from perdure.protocol.verbs import ErrorResponse
 
 STATUS = {
+    "Unauthorized": 401,
+    "Forbidden": 403,
     "NotFound": 404,
     "AlreadyStarted": 409,
     "AlreadyClosed": 409,
