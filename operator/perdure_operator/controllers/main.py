@@ -19,7 +19,7 @@ from typing import Any
 
 import kopf
 
-from perdure.client import Service
+from perdure.client import Service, TLSConfig, TokenFile
 from perdure_operator.cluster import ACTIVITIES, WORKER_POOLS, WORKFLOWS, ClusterError
 from perdure_operator.cluster.api import KubernetesCluster, is_in_cluster, load_configuration
 from perdure_operator.cluster.kinds import GROUP, VERSION
@@ -33,8 +33,8 @@ from perdure_operator.controllers.keys import Key
 from perdure_operator.controllers.memories import LatestBodies, PoolBook, QueueBook, Roster
 from perdure_operator.controllers.metrics import Metrics
 from perdure_operator.controllers.options import Options, parse_options
+from perdure_operator.controllers.pools.access import WorkerDefaults
 from perdure_operator.controllers.pools.reconciler import PoolReconciler
-from perdure_operator.controllers.pools.templates import WorkerDefaults
 from perdure_operator.controllers.reconciling import Dispatcher
 from perdure_operator.controllers.run_reconciling import (
     ACTIVITY_RUNS,
@@ -89,7 +89,7 @@ async def run(options: Options) -> None:
                 observe=metrics.api_call,
             )
         )
-        service = await stack.enter_async_context(Service(options.server, retry_config=NO_RETRIES))
+        service = await stack.enter_async_context(open_service(options))
         await wait_for_kinds(cluster)
 
         world = build_world(cluster, ServiceServer(service, observe=metrics.server_call))
@@ -98,6 +98,34 @@ async def run(options: Options) -> None:
         tasks += [asyncio.create_task(each) for each in _endless(options, world, queue, metrics)]
         tasks.append(asyncio.create_task(_watch(options, Intake(world, queue))))
         await _until_one_ends(tasks)
+
+
+def open_service(options: Options) -> Service:
+    """Return what calls the server.
+
+    Raises:
+        UsageError: the authority's certificate cannot be used.
+    """
+    tls = TLSConfig(
+        server_root_ca_cert=options.tls_ca.read_bytes() if options.tls_ca else None,
+        domain=options.tls_server_name,
+    )
+    return Service(
+        options.server,
+        api_key=TokenFile(options.token_file) if options.token_file else None,
+        tls=tls if options.tls_ca or options.tls_server_name else False,
+        retry_config=NO_RETRIES,
+    )
+
+
+def build_defaults(options: Options) -> WorkerDefaults:
+    """Return what the operator adds to every pool."""
+    return WorkerDefaults(
+        image=options.default_image,
+        server=options.worker_server,
+        audience=options.worker_audience,
+        authority=options.tls_ca.read_text() if options.tls_ca else "",
+    )
 
 
 def build_world(cluster: KubernetesCluster, server: ServiceServer) -> World:
@@ -133,7 +161,7 @@ def _endless(
     options: Options, world: World, queue: WorkQueue[Key], metrics: Metrics
 ) -> list[Coroutine[Any, Any, None]]:
     """Return the tasks that never end by themselves."""
-    defaults = WorkerDefaults(image=options.default_image, server=options.worker_server)
+    defaults = build_defaults(options)
     dispatcher = Dispatcher(
         queue,
         {
@@ -143,7 +171,8 @@ def _endless(
         },
         metrics,
     )
-    follower = Follower(world, queue)
+    only = options.namespaces[0] if len(options.namespaces) == 1 else ""
+    follower = Follower(world, queue, namespace=only)
     workers = [dispatcher.work() for _ in range(options.workers)]
     return [*workers, follower.follow_runs(), follower.follow_queues()]
 
