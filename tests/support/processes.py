@@ -139,7 +139,8 @@ class Server(Process):
             module = ["support.faulty_server", str(plan)]
         command = [sys.executable, "-m", *module, "--db", str(db), "--port", str(port), *options]
         command.append("--exit-with-stdin")
-        super().__init__(command, log, {"PYTHONPATH": str(ROOT / "tests")})
+        paths = [str(ROOT / "tests"), *filter(None, [os.environ.get("PYTHONPATH")])]
+        super().__init__(command, log, {"PYTHONPATH": os.pathsep.join(paths)})
         try:
             self.address = self.first_line().removeprefix("listening on ")
         except BaseException:
