@@ -27,6 +27,7 @@ from perdure_operator.store.sqlite import SqliteStore
 
 log = logging.getLogger(__name__)
 
+EXIT_USAGE = 2
 EXIT_STORE = 3
 EXIT_CORRUPT = 4
 EXIT_PORT = 5
@@ -37,6 +38,9 @@ SHUTDOWN_TIMEOUT = 5.0
 def main(argv: Sequence[str] | None = None) -> None:
     """Serve until told to stop; exits with 0, or 2 to 6 with a message on standard error."""
     options = _parse(argv)
+    fault = find_fault(options)
+    if fault:
+        sys.exit(_complain(fault, EXIT_USAGE))
     logging.basicConfig(
         level=options.log_level.upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
@@ -82,11 +86,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--log-level", default="info", help="debug, info, warning (%(default)s)")
     add_options(parser)
-    options = parser.parse_args(argv)
-    fault = find_fault(options)
-    if fault:
-        parser.error(fault)
-    return options
+    return parser.parse_args(argv)
 
 
 async def _serve(options: argparse.Namespace) -> int:

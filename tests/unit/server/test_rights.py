@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -106,3 +108,23 @@ def test_a_right_in_all_namespaces_is_granted_by_a_cluster_role() -> None:
     assert "in all namespaces" in words
     assert "kubectl create clusterrole perdure-list-workflows --verb=list" in words
     assert "kubectl create clusterrolebinding" in words
+
+
+def documented() -> dict[str, set[str]]:
+    """Return the verbs that the page's table names, by verb of the server."""
+    page = Path(__file__).parents[3] / "docs" / "how-to" / "secure.md"
+    found: dict[str, set[str]] = {}
+    for line in page.read_text().splitlines():
+        cells = [re.findall(r"`([^`]+)`", cell) for cell in line.split("|")]
+        if len(cells) == 5 and cells[1] and cells[2]:
+            for name in cells[1]:
+                found.setdefault(name, set()).update(cells[2])
+    return found
+
+
+def test_the_page_on_security_has_the_same_table() -> None:
+    expected: dict[str, set[str]] = {}
+    for request, _ in TABLE:
+        name, _answer = vb.VERBS[type(request)]
+        expected.setdefault(name, set()).update(right.verb for right in rights_for(request))
+    assert documented() == expected
