@@ -171,7 +171,7 @@ def test_a_secured_install_keeps_its_certificate_and_lets_workers_in_where_it_sa
         assert may(cluster, namespace, "create", "workflows.perdure.dev", "default")
         account = f"--as=system:serviceaccount:{shop}:default"
         groups = f"--as-group=system:serviceaccounts:{shop}"
-        asked = ("create", "workerpools.perdure.dev/connect", account, groups)
+        asked = ("create", "workerpools.perdure.dev", "--subresource=connect", account, groups)
 
         def let_in(where: str) -> bool:
             said = cluster.kubectl("auth", "can-i", *asked, "-n", where, check=False)
