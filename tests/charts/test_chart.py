@@ -274,7 +274,7 @@ def spell(resource: str, verbs: str) -> set[str]:
 WATCHED = set().union(
     spell("perdure.dev/workflows", "get list watch patch delete"),
     spell("perdure.dev/activities", "get list watch patch delete"),
-    spell("perdure.dev/workerpools", "get list watch patch"),
+    spell("perdure.dev/workerpools", "get list watch patch create"),
     spell("perdure.dev/workflows/status", "patch"),
     spell("perdure.dev/activities/status", "patch"),
     spell("perdure.dev/workerpools/status", "patch"),

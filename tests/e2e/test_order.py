@@ -41,15 +41,15 @@ def test_an_order_outlives_its_worker_the_operator_and_the_server(
 
     place_order(team, manifests)
     first = team.running_pod(POOL)
-    team.kubectl("delete", "pod", first, "--force", "--grace-period=0")
+    killer.kill(container_id(team.get(f"pod/{first}"), "worker"))
     team.wait_for("jsonpath={.status.currentStep}=wait-for-warehouse", WORKFLOW)
-    say("a worker's pod was deleted by force in mid-run")
+    say("a worker was killed as it began")
 
     second = team.running_pod(POOL, besides=[first])
+    team.kubectl("delete", "pod", second, "--force", "--grace-period=0")
     killer.kill(container_id(release.pod(), "operator"))
-    killer.kill(container_id(team.get(f"pod/{second}"), "worker"))
     wait_for_event(team, "ActivityCompleted: escalate-to-manager")
-    say("the operator and a worker were killed")
+    say("a worker's pod was deleted by force, and the operator killed")
 
     release.kubectl("delete", "pod", release.pod()["metadata"]["name"])
     wait_for_event(team, "ActivityCompleted: remind-customer")
@@ -103,7 +103,7 @@ def test_the_status_says_where_an_order_is_and_how_it_went(team: Team, announce:
     assert team.condition(WORKFLOW, "Ready")["status"] == "False"
     assert team.condition(WORKFLOW, "Reconciling")["reason"] == "Running"
     assert team.condition(WORKFLOW, "WorkersReady")["status"] == "True"
-    assert "TimerStarted: 2h" in status["history"]["tail"][-1]
+    assert "TimerStarted: wait-for-warehouse, 2h" in status["history"]["tail"][-1]
     announce(f"$ kubectl get workflows\n{team.kubectl('get', 'workflows')}")
     announce(f"$ kubectl get workflows -o wide\n{team.kubectl('get', 'workflows', '-o', 'wide')}")
     announce(f"$ kubectl get workerpools\n{team.kubectl('get', 'workerpools')}")
@@ -115,17 +115,14 @@ def test_the_status_says_where_an_order_is_and_how_it_went(team: Team, announce:
     assert "currentStep" not in status
     assert status["result"] == RECEIPT
     assert status["deliveredSignals"] == ["answer-1"]
-    assert status["history"]["tail"][-1].endswith("WorkflowCompleted: → " + json_of(RECEIPT))
+    assert "WorkflowCompleted → " in status["history"]["tail"][-1]
+    assert "track_42" in status["history"]["tail"][-1]
     assert status["history"]["events"] == status["checkpoint"]["events"] == len(history)
     assert status["history"]["digest"] == digest_of(history)
     assert team.condition(WORKFLOW, "Ready")["status"] == "True"
     assert not team.condition(WORKFLOW, "Reconciling")
     announce(f"$ kubectl get workflows\n{team.kubectl('get', 'workflows')}")
     announce(f"$ kubectl describe workflow\n{team.kubectl('describe', WORKFLOW)}")
-
-
-def json_of(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"))
 
 
 def test_deleting_an_order_cancels_it_and_the_money_goes_back(

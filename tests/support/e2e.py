@@ -113,14 +113,29 @@ def installed(cluster: Cluster, images: ClusterImages) -> Iterator[Release]:
 def _uninstall(release: Release, *, with_crds: bool) -> None:
     """Uninstall once the teams are gone: what they delete waits for the operator."""
     cluster = release.cluster
-    for team in release.teams:
-        limit = f"--timeout={UNINSTALL_WAIT:g}s"
-        cluster.kubectl(
-            "wait", "--for=delete", f"namespace/{team}", limit, timeout=UNINSTALL_WAIT + 10
-        )
+    stuck = _wait_for_teams(release)
+    logs = release.logs() if stuck else ""
+    for team in stuck:
+        for resource in cluster.kubectl("get", "perdure", "-o", "name", "-n", team).split():
+            let_go = '{"metadata": {"finalizers": null}}'
+            cluster.kubectl("patch", resource, "--type=merge", "-p", let_go, "-n", team)
     cluster.helm("uninstall", "perdure", "-n", release.namespace, "--ignore-not-found")
     if with_crds:
         cluster.kubectl("delete", "crd", *CRD_NAMES, "--ignore-not-found")
+    assert not stuck, f"the operator did not let go of what was in {stuck}:\n{logs}"
+
+
+def _wait_for_teams(release: Release) -> list[str]:
+    """Wait for the teams' namespaces to be gone and return those that are not."""
+    if not release.teams:
+        return []
+    names = [f"namespace/{team}" for team in sorted(release.teams)]
+    limit = f"--timeout={UNINSTALL_WAIT:g}s"
+    release.cluster.kubectl(
+        "wait", "--for=delete", *names, limit, check=False, timeout=UNINSTALL_WAIT + 10
+    )
+    left = release.cluster.kubectl("get", *names, "-o", "name", "--ignore-not-found").split()
+    return [name.partition("/")[2] for name in left]
 
 
 def _image(value: str, name: str) -> dict[str, str]:

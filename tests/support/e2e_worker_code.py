@@ -1,5 +1,6 @@
 """Workflows and activities that the end-to-end tests run in worker pods, given as a ConfigMap."""
 
+import time
 from datetime import timedelta
 
 from perdure import activity, workflow
@@ -26,6 +27,19 @@ class FiveActivities:
     @workflow.run
     async def run(self) -> int:
         return sum([await workflow.execute_activity(echo, number, **QUICK) for number in range(5)])
+
+
+@activity.defn
+def take_long(seconds: float) -> int:
+    time.sleep(seconds)
+    return activity.info().attempt
+
+
+@workflow.defn
+class TakesLong:
+    @workflow.run
+    async def run(self, seconds: float) -> int:
+        return await workflow.execute_activity(take_long, seconds, **QUICK)
 
 
 @workflow.defn

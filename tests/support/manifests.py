@@ -62,7 +62,9 @@ ACCEPTED: Mapping[str, Manifest] = {
         memo={"a": {"b": [1, "2"]}},
     ),
     "workflow-with-policies": _workflow(
-        timeouts={"execution": "1h30m", "run": "5m", "task": "500ms"},
+        timeouts={"execution": "1h30m", "run": "500ms"},
+    ),
+    "activity-with-a-retry-policy": _activity(
         retryPolicy={
             "initialInterval": "1s",
             "backoffCoefficient": 1.5,
@@ -162,8 +164,8 @@ REFUSED: Mapping[str, Refused] = {
         'supported values: "Cancel", "Terminate", "Orphan"',
         "'Cancel', 'Terminate' or 'Orphan'",
     ),
-    "workflow-with-a-shrinking-backoff": _refused(
-        _workflow(retryPolicy={"backoffCoefficient": 0.5}),
+    "activity-with-a-shrinking-backoff": _refused(
+        _activity(retryPolicy={"backoffCoefficient": 0.5}),
         "should be greater than or equal to 1",
         "greater than or equal to 1",
     ),
@@ -262,9 +264,6 @@ CHANGES: Mapping[str, Change] = {
     ),
     "workflow-id": _change(_RUN, "workflowId cannot be changed", workflowId="x"),
     "timeout": _change(_RUN, "timeouts cannot be changed", timeouts={"run": "1s"}),
-    "retry-policy": _change(
-        _RUN, "retryPolicy cannot be changed", retryPolicy={"maximumAttempts": 2}
-    ),
     "memo": _change(_RUN, "memo cannot be changed", memo={"a": 1}),
     "signal-removed": _change(_RUN, "signals can only be appended", signals=[]),
     "all-signals-removed": _change(_RUN, "signals can only be appended", signals=None),

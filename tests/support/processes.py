@@ -99,6 +99,11 @@ class Process:
         """Wait for the end; returns the exit code."""
         return self._process.wait(timeout)
 
+    def output(self, timeout: float = PATIENCE) -> str:
+        """Wait for the end; returns what it printed, after its first line if that was read."""
+        printed, _ = self._process.communicate(timeout=timeout)
+        return str(printed.decode())
+
     def first_line(self, timeout: float = PATIENCE) -> str:
         """Return the first line that it prints; fails with its log if there is none."""
         assert self._process.stdout is not None

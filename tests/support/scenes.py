@@ -24,8 +24,6 @@ from support.processes import Process, Server, Worker
 
 PERDURE = str(Path(sys.executable).with_name("perdure"))
 PATIENCE = 60.0
-NO_BYTECODE = {"PYTHONDONTWRITEBYTECODE": "1"}
-"""A file that is changed within its second would else be run as it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +50,8 @@ class Scene:
         self.folder = folder
         self.namespace = namespace
         self.db = folder / "perdure.db"
+        self.env = {"PYTHONDONTWRITEBYTECODE": "1"}
+        """Of every process. A file changed within its second would else be run as it was."""
         self._shared = server
         self._own: Server | None = None
         self._running = ExitStack()
@@ -112,19 +112,19 @@ class Scene:
             self.address,
             *map(str, modules),
             log=self.new_log("worker"),
-            env=NO_BYTECODE,
+            env=self.env,
             options=("--namespace", self.namespace, *options),
         )
         return self._running.enter_context(worker)
 
-    def start_process(self, *command: str | Path, env: dict[str, str] | None = None) -> Process:
+    def start_process(self, *command: str | Path) -> Process:
         """Start anything else."""
         log = self.new_log("process")
-        return self._running.enter_context(Process(list(map(str, command)), log, env))
+        return self._running.enter_context(Process(list(map(str, command)), log, self.env))
 
     def perdure(self, *words: str | Path, address: str = "") -> Finished:
         """Run a ``perdure`` command to its end."""
-        env = {**os.environ, **NO_BYTECODE, "PERDURE_NAMESPACE": self.namespace}
+        env = {**os.environ, **self.env, "PERDURE_NAMESPACE": self.namespace}
         if address or self._own or self._shared:
             env["PERDURE_ADDRESS"] = address or self.address
         return _run([PERDURE, *map(str, words)], cwd=self.folder, env=env)

@@ -17,8 +17,9 @@ from perdure.protocol.verbs import (
 )
 from perdure_operator.cluster import WORKER_POOLS
 from perdure_operator.controllers.keys import Key
+from perdure_operator.controllers.lanes import Sink
 from perdure_operator.controllers.server import ServerError
-from perdure_operator.controllers.workqueue import Backoff, WorkQueue
+from perdure_operator.controllers.workqueue import Backoff
 from perdure_operator.controllers.world import World
 
 logger = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ QUEUES_INTERVAL = 0.1
 class Follower:
     """Tells the work queue what the server tells."""
 
-    def __init__(self, world: World, queue: WorkQueue[Key], *, namespace: str = "") -> None:
+    def __init__(self, world: World, queue: Sink, *, namespace: str = "") -> None:
         self._world = world
         self._queue = queue
         # Who may see one namespace only may ask for that one only.
@@ -79,9 +80,23 @@ class Follower:
 
     def _notice_run(self, change: RunChange) -> None:
         key = self._world.roster.find(change.namespace, change.workflow_id)
-        if key is not None:
-            # How it ended is what somebody waits for.
-            self._queue.add(key, urgent=not change.status.is_open)
+        if key is None:
+            return
+        if self._is_known(key, change):
+            return
+        # How it ended is what somebody waits for.
+        self._queue.add(key, urgent=not change.status.is_open)
+
+    def _is_known(self, key: Key, change: RunChange) -> bool:
+        """Tell whether a change is the echo of what we asked for ourselves.
+
+        What a workflow has come to is told by its events alone; of an activity attempts are told
+        as well, which are none. A first event alone is the start, which only we ask for: whoever
+        did is about to write so.
+        """
+        if change.kind != "workflow":
+            return False
+        return change.events == 1 or self._world.roster.has_seen(key, change.events)
 
     def _notice_queues(self, queues: tuple[QueueDescription, ...]) -> None:
         was_known = self._world.queues.is_known

@@ -15,11 +15,11 @@ from perdure_operator.cluster import (
 )
 from perdure_operator.controllers.activities.observing import activity_id
 from perdure_operator.controllers.keys import Key, key_of
+from perdure_operator.controllers.lanes import Sink
 from perdure_operator.controllers.pools.templates import POOL_LABEL
-from perdure_operator.controllers.workqueue import WorkQueue
+from perdure_operator.controllers.verdicts import in_a_word
 from perdure_operator.controllers.world import World, read_pool
-from perdure_operator.model import ActivityPhase, ConditionType, WorkflowPhase
-from perdure_operator.model.conditions import is_true
+from perdure_operator.model import ActivityPhase, WorkerPool, WorkflowPhase
 
 _FINAL_PHASES = {
     *(phase.value for phase in WorkflowPhase if phase.is_final),
@@ -30,7 +30,7 @@ _FINAL_PHASES = {
 class Intake:
     """Takes events and fills the work queue."""
 
-    def __init__(self, world: World, queue: WorkQueue[Key]) -> None:
+    def __init__(self, world: World, queue: Sink) -> None:
         self._world = world
         self._queue = queue
 
@@ -49,14 +49,12 @@ class Intake:
         if event == "DELETED":
             self._world.forget(key)
             self._world.pools.remove(key.ref)
-            self._tell_dependents(key.ref, has_workers=False)
+            self._tell_dependents(key.ref, None)
             return
         pool = read_pool(body)
         if pool is not None:
             self._world.pools.put(key.ref, pool)
-            conditions = pool.status.conditions
-            has_workers = is_true(conditions, ConditionType.WORKERS_READY)
-            self._tell_dependents(key.ref, has_workers=has_workers)
+            self._tell_dependents(key.ref, pool)
         self._notice(key, event, body)
 
     def notice_owned(self, body: Manifest) -> None:
@@ -83,8 +81,8 @@ class Intake:
         elif key.kind == ACTIVITIES:
             self._world.roster.put(key, activity_id(key.ref.name))
 
-    def _tell_dependents(self, pool: ObjectRef, *, has_workers: bool) -> None:
-        for key in self._world.pools.to_be_told(pool, has_workers=has_workers):
+    def _tell_dependents(self, ref: ObjectRef, pool: WorkerPool | None) -> None:
+        for key in self._world.pools.to_be_told(ref, in_a_word(pool)):
             self._queue.add(key)
 
 

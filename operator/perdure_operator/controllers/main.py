@@ -20,7 +20,13 @@ from typing import Any
 import kopf
 
 from perdure.client import Service, TLSConfig, TokenFile
-from perdure_operator.cluster import ACTIVITIES, WORKER_POOLS, WORKFLOWS, ClusterError
+from perdure_operator.cluster import (
+    ACTIVITIES,
+    WORKER_POOLS,
+    WORKFLOWS,
+    ClusterError,
+    ObjectKind,
+)
 from perdure_operator.cluster.api import KubernetesCluster, is_in_cluster, load_configuration
 from perdure_operator.cluster.kinds import GROUP, VERSION
 from perdure_operator.cluster.limiter import RateLimiter
@@ -29,23 +35,25 @@ from perdure_operator.controllers.following import Follower
 from perdure_operator.controllers.handlers import build_registry, build_settings
 from perdure_operator.controllers.health import serve_health
 from perdure_operator.controllers.intake import Intake
-from perdure_operator.controllers.keys import Key
+from perdure_operator.controllers.lanes import Lanes
 from perdure_operator.controllers.memories import LatestBodies, PoolBook, QueueBook, Roster
 from perdure_operator.controllers.metrics import Metrics
 from perdure_operator.controllers.options import Options, parse_options
 from perdure_operator.controllers.pools.access import WorkerDefaults
 from perdure_operator.controllers.pools.reconciler import PoolReconciler
-from perdure_operator.controllers.reconciling import Dispatcher
+from perdure_operator.controllers.reconciling import Dispatcher, Reconciler
 from perdure_operator.controllers.run_reconciling import (
     ACTIVITY_RUNS,
     WORKFLOW_RUNS,
     RunReconciler,
 )
 from perdure_operator.controllers.service import NO_RETRIES, ServiceServer
-from perdure_operator.controllers.workqueue import Schedule, WorkQueue
 from perdure_operator.controllers.world import World
 
 logger = logging.getLogger(__name__)
+
+POOL_WORKERS = 2
+"""Pools that are looked at at once."""
 
 CRD_INTERVAL = 2.0
 """Seconds between two looks for the CRDs, until they are there."""
@@ -93,10 +101,10 @@ async def run(options: Options) -> None:
         await wait_for_kinds(cluster)
 
         world = build_world(cluster, ServiceServer(service, observe=metrics.server_call))
-        queue: WorkQueue[Key] = WorkQueue(Schedule())
-        metrics.watch_queue(lambda: queue.ready, lambda: len(queue))
-        tasks += [asyncio.create_task(each) for each in _endless(options, world, queue, metrics)]
-        tasks.append(asyncio.create_task(_watch(options, Intake(world, queue))))
+        lanes = Lanes()
+        metrics.watch_queue(lambda: lanes.ready, lambda: len(lanes))
+        tasks += [asyncio.create_task(each) for each in _endless(options, world, lanes, metrics)]
+        tasks.append(asyncio.create_task(_watch(options, Intake(world, lanes))))
         await _until_one_ends(tasks)
 
 
@@ -158,23 +166,25 @@ async def wait_for_kinds(cluster: KubernetesCluster) -> None:
 
 
 def _endless(
-    options: Options, world: World, queue: WorkQueue[Key], metrics: Metrics
+    options: Options, world: World, lanes: Lanes, metrics: Metrics
 ) -> list[Coroutine[Any, Any, None]]:
     """Return the tasks that never end by themselves."""
     defaults = build_defaults(options)
-    dispatcher = Dispatcher(
-        queue,
-        {
-            WORKFLOWS: RunReconciler(world, WORKFLOW_RUNS),
-            ACTIVITIES: RunReconciler(world, ACTIVITY_RUNS),
-            WORKER_POOLS: PoolReconciler(world, defaults),
-        },
-        metrics,
-    )
+    runs: dict[ObjectKind, Reconciler] = {
+        WORKFLOWS: RunReconciler(world, WORKFLOW_RUNS),
+        ACTIVITIES: RunReconciler(world, ACTIVITY_RUNS),
+    }
+    pools = {WORKER_POOLS: PoolReconciler(world, defaults)}
+    at_runs = Dispatcher(lanes.runs, runs, metrics)
+    at_pools = Dispatcher(lanes.pools, pools, metrics)
     only = options.namespaces[0] if len(options.namespaces) == 1 else ""
-    follower = Follower(world, queue, namespace=only)
-    workers = [dispatcher.work() for _ in range(options.workers)]
-    return [*workers, follower.follow_runs(), follower.follow_queues()]
+    follower = Follower(world, lanes, namespace=only)
+    return [
+        *(at_runs.work() for _ in range(options.workers)),
+        *(at_pools.work() for _ in range(POOL_WORKERS)),
+        follower.follow_runs(),
+        follower.follow_queues(),
+    ]
 
 
 async def _watch(options: Options, intake: Intake) -> None:

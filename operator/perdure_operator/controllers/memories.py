@@ -61,18 +61,22 @@ class Roster:
     def __init__(self) -> None:
         self._keys: dict[tuple[str, str], Key] = {}
         self._ids: dict[Key, tuple[str, str]] = {}
+        self._seen: dict[Key, int] = {}
 
     def __len__(self) -> int:
         return len(self._keys)
 
     def put(self, key: Key, workflow_id: str) -> None:
         """The object is not over, and its run has this id."""
+        if self._ids.get(key) == (key.ref.namespace, workflow_id):
+            return
         self.remove(key)
         self._keys[key.ref.namespace, workflow_id] = key
         self._ids[key] = (key.ref.namespace, workflow_id)
 
     def remove(self, key: Key) -> None:
         """The object is over or gone."""
+        self._seen.pop(key, None)
         known = self._ids.pop(key, None)
         if known is not None and self._keys.get(known) == key:
             del self._keys[known]
@@ -81,13 +85,22 @@ class Roster:
         """Return the object that a run belongs to, if it is to be told."""
         return self._keys.get((namespace, workflow_id))
 
+    def saw(self, key: Key, events: int) -> None:
+        """The object's status tells of so many events of its run."""
+        if key in self._ids:
+            self._seen[key] = events
+
+    def has_seen(self, key: Key, events: int) -> bool:
+        """Tell whether the status tells of that many events already."""
+        return self._seen.get(key, 0) >= events
+
 
 class PoolBook:
     """The WorkerPools there are, and the objects whose runs go to each."""
 
     def __init__(self) -> None:
         self._pools: dict[ObjectRef, WorkerPool] = {}
-        self._dependents: dict[ObjectRef, dict[Key, bool]] = {}
+        self._dependents: dict[ObjectRef, dict[Key, str]] = {}
         self._pool_of: dict[Key, ObjectRef] = {}
 
     def get(self, ref: ObjectRef) -> WorkerPool | None:
@@ -114,10 +127,10 @@ class PoolBook:
             if ref.namespace == namespace and pool.task_queue == task_queue
         ]
 
-    def depend(self, key: Key, pool: ObjectRef, *, shows_workers: bool) -> None:
-        """An object's run goes to this pool; ``shows_workers``: it says there are workers."""
+    def depend(self, key: Key, pool: ObjectRef, *, shows: str) -> None:
+        """An object's run goes to this pool, and this is what it shows of the workers."""
         self.release(key)
-        self._dependents.setdefault(pool, {})[key] = shows_workers
+        self._dependents.setdefault(pool, {})[key] = shows
         self._pool_of[key] = pool
 
     def release(self, key: Key) -> None:
@@ -130,15 +143,13 @@ class PoolBook:
         if not of_pool:
             del self._dependents[pool]
 
-    def to_be_told(self, pool: ObjectRef, *, has_workers: bool) -> list[Key]:
-        """Return the dependents that say otherwise of the pool's workers.
+    def to_be_told(self, pool: ObjectRef, workers: str) -> list[Key]:
+        """Return the dependents that show otherwise than ``workers``, which is so now.
 
         Thousands of runs may wait on one pool, whose workers come and go: only those that show
         something else than what is so now are worth looking at.
         """
-        return [
-            key for key, shown in self._dependents.get(pool, {}).items() if shown != has_workers
-        ]
+        return [key for key, shown in self._dependents.get(pool, {}).items() if shown != workers]
 
 
 class QueueChange(NamedTuple):

@@ -22,7 +22,7 @@ class Options:
     """For workers whose pool names code but no image."""
     liveness_port: int
     workers: int
-    """Objects that are looked at at once."""
+    """Runs that are looked at at once."""
     qps: float
     """Calls to the Kubernetes API a second."""
     log_level: str
@@ -87,12 +87,12 @@ def _build_parser() -> argparse.ArgumentParser:
         "--liveness-port", type=int, default=8081, metavar="PORT", help="for /healthz and /metrics"
     )
     parser.add_argument(
-        "--workers", type=int, default=8, metavar="N", help="objects looked at at once"
+        "--workers", type=int, default=8, metavar="N", help="runs looked at at once"
     )
     parser.add_argument(
         "--qps",
         type=float,
-        default=50.0,
+        default=100.0,
         metavar="N",
         help="calls to the Kubernetes API a second; twice as many at once after a pause",
     )

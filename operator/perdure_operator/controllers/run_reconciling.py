@@ -17,13 +17,13 @@ from perdure_operator.controllers.invalid import plan_invalid
 from perdure_operator.controllers.keys import Key
 from perdure_operator.controllers.reconciling import converge
 from perdure_operator.controllers.runs import NoRun, RunFacts, find_own_run, observe_run
+from perdure_operator.controllers.verdicts import in_a_word
 from perdure_operator.controllers.views import R, RunView, is_over, known_run_id
 from perdure_operator.controllers.workflows.observing import WorkflowView
 from perdure_operator.controllers.workflows.planning import plan_workflow
 from perdure_operator.controllers.workflows.starting import pool_name
 from perdure_operator.controllers.world import World
-from perdure_operator.model import FINALIZER, Activity, ConditionType, Workflow
-from perdure_operator.model.conditions import is_true
+from perdure_operator.model import FINALIZER, Activity, Workflow
 
 V = TypeVar("V", bound="RunView[Workflow] | RunView[Activity]")
 
@@ -94,18 +94,17 @@ class RunReconciler(Generic[R, V]):
             self._world.pools.release(key)
             self._world.roster.remove(key)
             return
-        conditions = () if view.pool is None else view.pool.status.conditions
-        shows = is_true(conditions, ConditionType.WORKERS_READY)
-        self._world.pools.depend(key, pool, shows_workers=shows)
+        if isinstance(view.run, RunFacts):
+            self._world.roster.saw(key, view.run.description.events)
+        self._world.pools.depend(key, pool, shows=in_a_word(view.pool))
 
     async def _ask(self, resource: R, outcomes: Sequence[Outcome]) -> RunFacts | NoRun:
         """Ask the server no more than the plan needs to know."""
         metadata, server = resource.metadata, self._world.server
         is_deleted = metadata.is_being_deleted
         is_free = is_deleted and FINALIZER not in metadata.finalizers
-        is_new = resource.status.phase is None and not is_deleted
         is_away = any(isinstance(outcome, ServerAway) for outcome in outcomes)
-        if is_over(resource) or is_free or is_new or is_away:
+        if is_over(resource) or is_free or is_away:
             return NoRun.NOT_ASKED
 
         namespace, workflow_id = metadata.namespace, self._kind.workflow_id(resource)

@@ -115,6 +115,14 @@ def workers_of(pool: WorkerPool) -> Say | None:
     return false(Reason(condition.reason), condition.message)
 
 
+def in_a_word(pool: WorkerPool | None) -> str:
+    """Return what objects show of a pool's workers, short: another word is to be shown anew."""
+    if pool is None:
+        return Reason.POOL_NOT_FOUND
+    said = workers_of(pool)
+    return "" if said is None else said.reason
+
+
 def seen_again(status: S, generation: int) -> S:
     """Return the status of something that is over, for a newer spec that changes nothing of it.
 

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
 
-from perdure_operator.controllers.actions import Outcome, RunStarted, ServerAway, StartRefused
+from perdure_operator.controllers.actions import (
+    ObjectRefused,
+    Outcome,
+    RunStarted,
+    ServerAway,
+    StartRefused,
+)
 from perdure_operator.controllers.runs import NoRun, RunFacts
 from perdure_operator.model import FINALIZER, Activity, WorkerPool, Workflow
 
@@ -25,11 +31,6 @@ class RunView(Generic[R]):
     """Where its tasks go; None when there is no such pool (yet)."""
     outcomes: Sequence[Outcome] = ()
     """What came of the actions planned before, in the same reconcile."""
-
-    @property
-    def is_first_sight(self) -> bool:
-        """Whether nobody has ever written a status."""
-        return self.resource.status.phase is None
 
     @property
     def is_over(self) -> bool:
@@ -55,6 +56,11 @@ class RunView(Generic[R]):
     def start_refused(self) -> StartRefused | None:
         """Why the run was not started, when that was just tried."""
         return next((each for each in self.outcomes if isinstance(each, StartRefused)), None)
+
+    @property
+    def object_refused(self) -> ObjectRefused | None:
+        """Why an object could not be made, when that was just tried."""
+        return next((each for each in self.outcomes if isinstance(each, ObjectRefused)), None)
 
     @property
     def server_away(self) -> str:

@@ -35,8 +35,6 @@ class WorkflowTimeouts(SpecModel):
     """The time from the start to the end, over all retries and continuations."""
     run: PositiveDuration | None = None
     """The time that one run may take; a retry or a continuation starts it anew."""
-    task: PositiveDuration = timedelta(seconds=10)
-    """The time a worker has to decide what comes next before another one is asked."""
 
 
 class ActivityTimeouts(SpecModel):

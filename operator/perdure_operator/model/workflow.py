@@ -26,7 +26,7 @@ from perdure_operator.model.fields import (
     cel_rules,
 )
 from perdure_operator.model.immutability import immutable
-from perdure_operator.model.policies import Failure, RetryPolicy, WorkflowTimeouts
+from perdure_operator.model.policies import Failure, WorkflowTimeouts
 from perdure_operator.model.resources import Resource, ResourceStatus
 from perdure_operator.model.workerpool import WorkerSpec
 
@@ -89,7 +89,6 @@ class WorkflowSpec(SpecModel):
                 "worker",
                 "workflowId",
                 "timeouts",
-                "retryPolicy",
                 "memo",
                 hidden=("input",),
                 mutable=(
@@ -116,8 +115,6 @@ class WorkflowSpec(SpecModel):
     """The run's identity in the store. Without it: the name of the Workflow."""
     timeouts: WorkflowTimeouts = WorkflowTimeouts()
     """How long it may take."""
-    retry_policy: RetryPolicy | None = None
-    """How the whole run is repeated when it fails. Without it: not at all."""
     memo: AnyObject | None = None
     """Notes that are stored with the run and shown with it: any JSON object."""
     suspend: bool = False

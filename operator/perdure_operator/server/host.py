@@ -256,6 +256,7 @@ class Host:
     def _on_broken(self, hot: HotRun) -> None:
         self.workflow_tasks.on_broken(hot)
         self.activity_tasks.on_broken(hot)
+        self.queries.on_broken(hot)
 
     async def _resume(self, hot: HotRun) -> None:
         for seq, timer in hot.run.timers.items():

@@ -144,7 +144,7 @@ async def _listen(
         )
     watch = asyncio.create_task(certificates.watch()) if certificates else None
     port = runner.addresses[0][1]
-    print(f"listening on {options.host}:{port}", flush=True)  # noqa: T201  read by the parent
+    _tell_parent(f"listening on {options.host}:{port}")
     # What is there now stays: the collector need not look at it again and again.
     gc.collect()
     gc.freeze()
@@ -160,6 +160,17 @@ async def _listen(
 def _complain(message: str, code: int) -> int:
     print(f"perdure-server: {message}", file=sys.stderr)  # noqa: T201  a program's own words
     return code
+
+
+def _tell_parent(text: str) -> None:
+    try:
+        print(text, flush=True)  # noqa: T201  read by the parent
+    except BrokenPipeError:
+        # It is gone. Whether that ends us is for standard input to say; what is still to be
+        # flushed goes nowhere.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _watch_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:

@@ -87,7 +87,11 @@ class Queries:
                 f"{hot.failures} times) and cannot answer: "
                 f"{hot.failure.message if hot.failure else ''}",
             )
-        if hot.task is not None or hot.run.needs_task:
+        # What the code has been told may be on its way to the disk: a worker that reads the
+        # history before it is there would answer from a time before.
+        # The code of a suspended run is told nothing: it answers from where it was held.
+        is_behind = hot.run.needs_task and not hot.run.is_suspended
+        if hot.task is not None or is_behind or hot.commits:
             hot.queries.append(question)
             return
         session = hot.sticky if hot.sticky is not None and hot.sticky.is_open else None
@@ -98,7 +102,7 @@ class Queries:
             self._dispatcher.add_query(question.queue, question.id)
             return
         question.session = session
-        complete = hot.sticky is not session
+        complete = hot.sticky is not session or hot.run.is_suspended
         events = await self._keeper.events_after(hot, 0) if complete else []
         session.send(
             msg.AskQuery(
@@ -126,6 +130,13 @@ class Queries:
         for question in waiting:
             assert isinstance(question, Question)
             self._place_again(hot, question)
+
+    def on_broken(self, hot: HotRun) -> None:
+        """The run in memory is worthless: what waits on it waits on the one that is read anew."""
+        waiting, hot.queries = hot.queries, []
+        for question in waiting:
+            assert isinstance(question, Question)
+            self._dispatcher.add_query(question.queue, question.id)
 
     def _place_again(self, hot: HotRun, question: Question) -> None:
         async def place() -> None:

@@ -191,7 +191,11 @@ class Verbs:
 
     async def describe(self, request: vb.DescribeRequest) -> vb.RunDescription:
         """Tell all that is known of a run short of its history."""
-        return describing.description(await self._hot(request), self._host.now())
+        hot = await self._hot(request)
+        if hot.commits:
+            # Memory is ahead of the disk: nothing is shown before it is recorded.
+            await self._host.committer.flush()
+        return describing.description(hot, self._host.now())
 
     async def history(self, request: vb.HistoryRequest) -> vb.HistoryResponse:
         """Return a page of events."""
@@ -331,6 +335,12 @@ def _check_start(request: vb.StartRequest) -> None:
             raise VerbError("Invalid", f"{name} has {len(value)} characters, at most 1,000 may be")
     if request.kind not in ("workflow", "activity"):
         raise VerbError("Invalid", f"kind is {request.kind!r}: it is `workflow` or `activity`")
+    if request.retry_policy is not None:
+        raise VerbError(
+            "Invalid",
+            "retries of a whole run are not supported: catch the error in the workflow's code and "
+            "try again there, or start the workflow anew",
+        )
     _check_payloads(request.input, f"input of {request.workflow_type!r}")
     _check_payloads(request.start_signal_input, f"input of signal {request.start_signal!r}")
     _check_payloads(tuple(request.memo.values()), "memo")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
 from perdure.protocol.verbs import (
@@ -97,6 +98,35 @@ async def test_runs_that_belong_to_no_open_object_are_passed_over() -> None:
     await stage.run("follow_runs")
 
     assert len(stage.queue) == 0
+
+
+async def test_what_the_status_tells_already_is_no_news() -> None:
+    stage = Stage(WatchResponse(cursor=5, changes=(change(),)))
+    stage.world.roster.saw(WORKFLOW, 2)
+    await stage.run("follow_runs")
+    assert len(stage.queue) == 0
+
+    stage = Stage(WatchResponse(cursor=5, changes=(change(),)))
+    stage.world.roster.saw(WORKFLOW, 1)
+    await stage.run("follow_runs")
+    assert len(stage.queue) == 1
+
+
+async def test_the_start_that_we_asked_for_is_no_news() -> None:
+    start = msgspec.structs.replace(change(), events=1)
+    stage = Stage(WatchResponse(cursor=5, changes=(start,)))
+    await stage.run("follow_runs")
+
+    assert len(stage.queue) == 0
+
+
+async def test_an_attempt_of_an_activity_is_news_though_it_is_no_event() -> None:
+    attempt = msgspec.structs.replace(change(), kind="activity")
+    stage = Stage(WatchResponse(cursor=5, changes=(attempt,)))
+    stage.world.roster.saw(WORKFLOW, 2)
+    await stage.run("follow_runs")
+
+    assert len(stage.queue) == 1
 
 
 async def test_the_end_of_a_run_is_not_made_to_wait() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from perdure.protocol.verbs import QueueDescription
 from perdure_operator.cluster import ACTIVITIES, WORKER_POOLS, WORKFLOWS, Manifest
 from perdure_operator.controllers.intake import Intake
 from perdure_operator.controllers.keys import Key
+from perdure_operator.controllers.lanes import Lanes
 from perdure_operator.controllers.memories import QueueBook
 from perdure_operator.controllers.workqueue import Schedule, WorkQueue
 from support.operator_scene import NAMESPACE, Scene, a_pool, a_workflow, an_activity, ref
@@ -88,15 +90,25 @@ async def test_a_run_is_found_by_its_id_while_its_object_is_not_over(desk: Desk)
     assert roster.find(NAMESPACE, "order/42") is None
 
 
+async def test_pools_do_not_wait_behind_runs() -> None:
+    lanes = Lanes()
+    for number in range(500):
+        lanes.add(Key(WORKFLOWS, ref(f"order-{number}")))
+    lanes.add(POOL)
+
+    assert await lanes.pools.take() == POOL
+    assert (len(lanes), lanes.ready, lanes.runs.ready) == (500, 500, 500)
+
+
 async def test_a_deleted_object_is_forgotten_altogether(desk: Desk) -> None:
     body = stored(a_workflow())
     desk.intake.notice_run(WORKFLOWS, "ADDED", body)
-    desk.world.pools.depend(WORKFLOW, POOL.ref, shows_workers=False)
+    desk.world.pools.depend(WORKFLOW, POOL.ref, shows="WorkersStarting")
     desk.intake.notice_run(WORKFLOWS, "DELETED", body)
 
     assert len(desk.world.roster) == 0
     assert desk.world.latest.take(WORKFLOW) is None
-    assert desk.world.pools.to_be_told(POOL.ref, has_workers=True) == []
+    assert desk.world.pools.to_be_told(POOL.ref, "WorkersAvailable") == []
 
 
 async def test_what_a_person_did_is_not_made_to_wait(desk: Desk) -> None:
@@ -120,15 +132,9 @@ async def test_jobs_and_pods_have_their_pool_looked_at(desk: Desk) -> None:
 
 async def test_a_pool_tells_only_those_that_say_otherwise(desk: Desk) -> None:
     other = Key(WORKFLOWS, ref("order-43"))
-    desk.world.pools.depend(WORKFLOW, POOL.ref, shows_workers=False)
-    desk.world.pools.depend(other, POOL.ref, shows_workers=True)
-    condition = {
-        "type": "WorkersReady",
-        "status": "True",
-        "reason": "WorkersAvailable",
-        "lastTransitionTime": "2026-01-01T00:00:00Z",
-    }
-    ready = {**stored(a_pool()), "status": {"conditions": [condition]}}
+    desk.world.pools.depend(WORKFLOW, POOL.ref, shows="WorkersStarting")
+    desk.world.pools.depend(other, POOL.ref, shows="WorkersAvailable")
+    ready = a_pool_that_says("True", "Idle")
     desk.intake.notice_pool("MODIFIED", ready)
     assert set(await desk.queued()) == {POOL, WORKFLOW}
 
@@ -177,3 +183,27 @@ def test_only_queues_that_changed_are_returned_and_vanished_ones_as_empty() -> N
         (queue("b", backlog=2), queue("b")),
         (queue("c"), queue("c", held=1)),
     }
+
+
+async def test_a_pool_tells_why_it_has_no_workers_when_that_is_another_reason(desk: Desk) -> None:
+    desk.world.pools.depend(WORKFLOW, POOL.ref, shows="WorkersStarting")
+    desk.intake.notice_pool("MODIFIED", a_pool_that_says("False", "WorkersCrashing"))
+
+    assert WORKFLOW in await desk.queued()
+
+
+async def test_a_pool_that_appears_tells_those_that_missed_it(desk: Desk) -> None:
+    desk.world.pools.depend(WORKFLOW, POOL.ref, shows="WorkerPoolNotFound")
+    desk.intake.notice_pool("ADDED", stored(a_pool()))
+
+    assert WORKFLOW in await desk.queued()
+
+
+def a_pool_that_says(status: str, reason: str) -> dict[str, Any]:
+    condition = {
+        "type": "WorkersReady",
+        "status": status,
+        "reason": reason,
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
+    return {**stored(a_pool()), "status": {"conditions": [condition]}}

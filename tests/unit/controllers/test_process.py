@@ -12,9 +12,9 @@ from perdure_operator.controllers import main
 from perdure_operator.controllers.handlers import build_registry, build_settings
 from perdure_operator.controllers.health import serve_health
 from perdure_operator.controllers.intake import Intake
+from perdure_operator.controllers.lanes import Lanes
 from perdure_operator.controllers.metrics import Metrics
 from perdure_operator.controllers.options import parse_options
-from perdure_operator.controllers.workqueue import Schedule, WorkQueue
 from support.operator_scene import Scene
 
 NEEDED = ["--server", "http://127.0.0.1:7233", "--default-image", "worker:1"]
@@ -73,7 +73,7 @@ async def test_the_health_port_tells_life_and_metrics() -> None:
 
 async def test_kopf_has_nothing_to_write() -> None:
     scene = Scene()
-    registry = build_registry(Intake(scene.world, WorkQueue(Schedule())), in_cluster=False)
+    registry = build_registry(Intake(scene.world, Lanes()), in_cluster=False)
     settings = build_settings()
 
     assert not registry._changing.get_all_handlers()
@@ -86,7 +86,7 @@ async def test_kopf_has_nothing_to_write() -> None:
 
 async def test_kopf_watches_what_is_ours_and_no_more() -> None:
     scene = Scene()
-    registry = build_registry(Intake(scene.world, WorkQueue(Schedule())), in_cluster=True)
+    registry = build_registry(Intake(scene.world, Lanes()), in_cluster=True)
     selectors = [handler.selector for handler in registry._watching.get_all_handlers()]
 
     assert {str(each.any_name) for each in selectors if each} == {

@@ -128,14 +128,16 @@ async def test_an_object_is_looked_at_again_when_its_plan_says_so() -> None:
 async def test_a_status_written_by_others_meanwhile_is_not_overwritten() -> None:
     scene = Scene()
     scene.apply(a_pool(), a_workflow())
+    await scene.look(WORKFLOWS, "order-42")
     stale = await scene.cluster.get(WORKFLOWS, KEY.ref)
     assert stale is not None
-    await scene.look(WORKFLOWS, "order-42")
+    scene.cluster.set_status(WORKFLOWS, KEY.ref, {**stale["status"], "currentStep": "newer"})
     scene.world.latest.put(KEY, stale)
+    scene.server.run.current_step = "older"
 
     with pytest.raises(ConflictError):
         await scene.look(WORKFLOWS, "order-42")
-    assert scene.status(WORKFLOWS, "order-42")["phase"] == "Running"
+    assert scene.status(WORKFLOWS, "order-42")["currentStep"] == "newer"
 
 
 async def test_metrics_tell_calls_and_the_queue() -> None:

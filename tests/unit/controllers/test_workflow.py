@@ -33,20 +33,22 @@ async def started(scene: Scene, **spec: object) -> None:
 # --- starting ----------------------------------------------------------------------------------
 
 
-async def test_a_new_workflow_gets_a_status_before_anything_else(scene: Scene) -> None:
+async def test_a_new_workflow_costs_two_writes_to_the_cluster(scene: Scene) -> None:
     await started(scene)
 
     writes = [write for write in scene.cluster.writes if write.startswith("apply")]
-    assert writes[0] == f"apply_status workflows {NAMESPACE}/{NAME}"
+    assert writes == [
+        f"apply workflows {NAMESPACE}/{NAME}",
+        f"apply_status workflows {NAMESPACE}/{NAME}",
+    ]
 
 
 async def test_a_new_workflow_starts_its_run_with_what_the_spec_says(scene: Scene) -> None:
     await started(
         scene,
         input=[{"orderId": "42"}, None],
-        timeouts={"execution": "30d", "task": "5s"},
+        timeouts={"execution": "30d"},
         memo={"team": "shop"},
-        retryPolicy={"maximumAttempts": 3},
     )
 
     (request,) = scene.server.asked(StartRequest)
@@ -57,10 +59,7 @@ async def test_a_new_workflow_starts_its_run_with_what_the_spec_says(scene: Scen
     assert [payload.data for payload in request.input] == [b'{"orderId":"42"}', b"null"]
     assert {payload.metadata["encoding"] for payload in request.input} == {b"json/plain"}
     assert request.execution_timeout == 30 * 24 * 3600 * 1000
-    assert request.task_timeout == 5000
     assert request.memo["team"].data == b'"shop"'
-    assert request.retry_policy is not None
-    assert request.retry_policy.maximum_attempts == 3
     assert request.request_id == scene.body(WORKFLOWS, NAME)["metadata"]["uid"]
     assert request.watched
 
@@ -232,6 +231,30 @@ async def test_a_workflow_with_its_own_worker_gets_a_pool_that_it_owns() -> None
     assert owner["uid"] == scene.body(WORKFLOWS, NAME)["metadata"]["uid"]
     assert scene.server.run.request.task_queue == pool["metadata"]["name"]
     assert pool["metadata"]["name"].startswith(f"{NAME}-")
+
+
+async def test_a_pool_of_its_own_that_went_is_made_again() -> None:
+    scene = Scene()
+    await started(scene, worker={"image": "i", "modules": ["m"]})
+    (pool,) = scene.cluster.all(WORKER_POOLS)
+    scene.cluster.ask_to_delete(WORKER_POOLS, ref(pool["metadata"]["name"]))
+    await scene.look(WORKFLOWS, NAME)
+
+    assert len(scene.cluster.all(WORKER_POOLS)) == 1
+
+
+async def test_a_pool_of_its_own_that_may_not_be_made_is_said() -> None:
+    scene = Scene()
+    error = ForbiddenError("apply workerpools", "exceeded quota: pools")
+    scene.cluster.fail_with["apply workerpools"] = error
+    await started(scene, worker={"image": "i", "modules": ["m"]})
+
+    assert scene.conditions(WORKFLOWS, NAME)["Stalled"] == ("True", "Forbidden")
+    assert "exceeded quota" in scene.message(WORKFLOWS, NAME, "Stalled")
+
+    scene.cluster.fail_with.clear()
+    await scene.look(WORKFLOWS, NAME)
+    assert "Stalled" not in scene.conditions(WORKFLOWS, NAME)
 
 
 async def test_a_long_name_still_makes_a_name_for_the_pool() -> None:

@@ -192,7 +192,7 @@ def test_every_field_of_a_run_is_either_mutable_or_guarded_by_a_rule(kind: Resou
 def test_defaults_of_the_spec_are_those_of_the_design() -> None:
     schema = build_schema(WORKFLOW)
 
-    assert at(schema, ".spec.timeouts")["default"] == {"task": "10s"}
+    assert at(schema, ".spec.timeouts")["default"] == {}
     assert at(schema, ".spec.deletionPolicy")["default"] == "Cancel"
     assert at(schema, ".spec.worker.slots")["default"] == 100
     assert at(schema, ".spec.worker.scaling")["default"] == {"min": 0, "max": 20, "idleAfter": "1m"}

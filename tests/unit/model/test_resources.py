@@ -56,8 +56,6 @@ def test_the_design_manifest_of_a_workflow_has_all_that_it_says() -> None:
     assert workflow.spec.input == ({"orderId": "42"},)
     assert workflow.spec.worker_pool == "orders"
     assert workflow.spec.timeouts.execution == timedelta(days=30)
-    assert workflow.spec.timeouts.task == timedelta(seconds=10)
-    assert workflow.spec.retry_policy is None
     assert workflow.spec.signals[0].input == (True,)
     assert workflow.spec.deletion_policy is DeletionPolicy.CANCEL
     assert not workflow.spec.suspend

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
 from perdure.protocol import commands as cmd
+from perdure.protocol import events as ev
 from perdure.protocol import messages as msg
 from perdure.protocol import verbs as vb
-from perdure.protocol.payloads import MAX_PAYLOAD_BYTES, Payload
+from perdure.protocol.payloads import MAX_PAYLOAD_BYTES, Payload, RetryPolicy
 from perdure.protocol.verbs import IdConflictPolicy, IdReusePolicy, RunStatus
+from perdure_operator.engine.transitions import Transition
 from perdure_operator.server.errors import VerbError
+from perdure_operator.store.port import Outcome
 from support.hosts import World, settle
 
 pytestmark = pytest.mark.looptime
@@ -96,13 +100,21 @@ async def test_an_id_is_used_again_as_its_policy_says(
         ({"workflow_id": "x" * 1001}, "Invalid", "at most 1,000"),
         ({"kind": "thing"}, "Invalid", "it is `workflow` or `activity`"),
         ({"kind": "activity"}, "Invalid", "needs its options"),
+        ({"retry_policy": RetryPolicy()}, "Invalid", "retries of a whole run are not supported"),
         (
             {"input": (Payload(data=b"x" * (MAX_PAYLOAD_BYTES + 1)),)},
             "TooLarge",
             "input of 'Order': value 1 takes 2,097,153 bytes",
         ),
     ],
-    ids=["empty", "long-id", "unknown-kind", "activity-without-options", "large-input"],
+    ids=[
+        "empty",
+        "long-id",
+        "unknown-kind",
+        "activity-without-options",
+        "retries-of-a-run",
+        "large-input",
+    ],
 )
 async def test_a_bad_start_is_refused_and_nothing_recorded(
     options: dict[str, object], code: str, words: str
@@ -293,6 +305,48 @@ async def test_a_query_waits_until_the_code_has_been_told_all() -> None:
         await waiting
 
 
+async def test_a_query_waits_until_what_the_code_was_told_is_on_disk(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with World() as world:
+        worker = await world.worker()
+        run_id = await world.start()
+        task = await worker.take(msg.WorkflowTask)
+        written, commit = asyncio.Event(), world.store.commit
+
+        async def commit_late(transitions: Sequence[Transition]) -> list[Outcome]:
+            await written.wait()
+            return await commit(transitions)
+
+        monkeypatch.setattr(world.store, "commit", commit_late)
+        await worker.progress(task)
+        await worker.say(msg.RunEvicted(run_id=run_id))
+        waiting = await ask(world)
+        assert not await worker.has(msg.AskQuery)
+        written.set()
+        asked = await worker.take(msg.AskQuery)
+        assert isinstance(asked.events[-1].event, ev.WorkflowTaskCompleted)
+        await worker.say(msg.QueryAnswer(query=asked.query, result=RESULT))
+        assert (await waiting).result == RESULT
+
+
+async def test_a_query_outlives_a_commit_that_fails() -> None:
+    async with World() as world:
+        worker = await world.worker()
+        await world.start()
+        task = await worker.take(msg.WorkflowTask)
+        waiting = await ask(world)
+        world.store.failing = True
+        await worker.progress(task, cmd.StartTimer(seq=1, delay=10**6))
+        world.store.failing = False
+        await asyncio.sleep(2)
+        again = await worker.take(msg.WorkflowTask)
+        await worker.progress(again, cmd.StartTimer(seq=1, delay=10**6))
+        asked = await worker.take(msg.AskQuery)
+        await worker.say(msg.QueryAnswer(query=asked.query, result=RESULT))
+        assert (await waiting).result == RESULT
+
+
 async def test_a_query_counts_as_backlog_until_a_worker_comes() -> None:
     async with World() as world:
         worker = await world.worker("w1")
@@ -349,3 +403,18 @@ async def test_a_query_goes_to_another_worker_when_the_asked_one_is_gone() -> No
         asked = await other.take(msg.AskQuery)
         await other.say(msg.QueryAnswer(query=asked.query, result=RESULT))
         await waiting
+
+
+async def test_a_suspended_run_answers_from_where_it_was_held() -> None:
+    async with World() as world:
+        worker = await world.worker()
+        await world.start()
+        task = await worker.take(msg.WorkflowTask)
+        await worker.progress(task, cmd.StartTimer(seq=1, delay=10**6))
+        await world.verbs.suspend(vb.SuspendRequest(**TARGET))
+        await world.verbs.signal(vb.SignalRequest(**TARGET, name="late"))
+        waiting = await ask(world)
+        asked = await worker.take(msg.AskQuery)
+        assert asked.complete
+        await worker.say(msg.QueryAnswer(query=asked.query, result=RESULT))
+        assert (await waiting).result == RESULT

@@ -38,8 +38,6 @@ def plan_activity(view: ActivityView) -> Plan:
         return _plan_deletion(view)
     if view.is_over:
         return _plan_finished(view)
-    if view.is_first_sight:
-        return Plan(actions=write_report(view), look_at_once=True)
     match view.run:
         case RunFacts():
             return _plan_run(view, view.run)

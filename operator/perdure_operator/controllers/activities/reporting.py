@@ -129,8 +129,6 @@ def _judge_without_run(view: ActivityView) -> tuple[ActivityPhase, Verdict]:
     if view.server_away:
         say = true(Reason.SERVER_UNAVAILABLE, view.server_away)
         return ActivityPhase.PENDING, Verdict(ready=false(say.reason, say.message), reconciling=say)
-    if view.is_first_sight:
-        return ActivityPhase.PENDING, pending(what)
     if spec.cancel:
         message = "it was canceled before it was started"
         return ActivityPhase.CANCELED, finished(Reason.CANCELED, message, well=False)

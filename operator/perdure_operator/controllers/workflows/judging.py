@@ -135,8 +135,6 @@ def _judge_without_run(view: WorkflowView) -> Judgement:
         away = true(Reason.SERVER_UNAVAILABLE, view.server_away)
         ready = false(away.reason, away.message)
         return WorkflowPhase.PENDING, Verdict(ready=ready, reconciling=away)
-    if view.is_first_sight:
-        return WorkflowPhase.PENDING, pending(_NOT_STARTED)
     if spec.cancel:
         message = "it was canceled before its run was started"
         return WorkflowPhase.CANCELED, finished(Reason.CANCELED, message, well=False)
@@ -160,9 +158,12 @@ def _lost(view: WorkflowView) -> Verdict:
 
 
 def _no_pool(view: WorkflowView) -> Say:
+    if view.object_refused is not None:
+        why = f"the pool of its own cannot be made: {view.object_refused.message}"
+        return true(Reason.FORBIDDEN, why)
     return true(
         Reason.POOL_NOT_FOUND,
-        f"there is no WorkerPool {view.workflow.spec.worker_pool or 'of its own'!r} in namespace "
+        f"there is no WorkerPool {view.workflow.spec.worker_pool!r} in namespace "
         f"{view.workflow.metadata.namespace!r}: apply one, or name another",
     )
 

@@ -1,8 +1,9 @@
 """What a Workflow needs now. Pure: the same view gives the same plan, and every view gives one.
 
-First sight: a status at once, because tools take an object without one for finished. Then the
-finalizer and the start, then whatever the spec wants told to the run, then the state of the run
-as the status; and once it is over, nothing but the end of its time to live.
+First the finalizer and the start; then whatever the spec wants told to the run; then the state of
+the run as the status; and once it is over, nothing but the end of its time to live. A run that
+cannot be started at once has that said in its status at once, because tools take an object without
+a status for finished.
 """
 
 from __future__ import annotations
@@ -41,8 +42,6 @@ def plan_workflow(view: WorkflowView) -> Plan:
         return plan_deletion(view)
     if view.is_over:
         return _plan_finished(view)
-    if view.is_first_sight:
-        return Plan(actions=write_report(view), look_at_once=True)
     match view.run:
         case RunFacts():
             return _plan_run(view, view.run)
@@ -79,7 +78,7 @@ def _start(view: WorkflowView) -> list[Action]:
         return [*actions, start_run(workflow, view.pool.task_queue)]
     assert workflow.spec.worker is not None
     task_queue = workflow.spec.worker.task_queue or pool_name(workflow)
-    return [*actions, apply_own_pool(workflow), start_run(workflow, task_queue)]
+    return [*actions, start_run(workflow, task_queue)]
 
 
 def _finalizer(view: WorkflowView) -> list[Action]:
@@ -92,10 +91,18 @@ def _finalizer(view: WorkflowView) -> list[Action]:
 def _plan_run(view: WorkflowView, run: RunFacts) -> Plan:
     if run.is_closed:
         return Plan(actions=write_report(view), look_at_once=True)
-    told = _tell(view, run)
+    told = [*_own_pool(view), *_tell(view, run)]
     if told:
         return Plan(actions=told, look_at_once=True)
-    return Plan(actions=[*write_report(view), *_finalizer(view)], again=RESYNC)
+    blocked = view.object_refused.message if view.object_refused else ""
+    actions = [*write_report(view), *_finalizer(view)]
+    return Plan(actions=actions, again=RESYNC, blocked=blocked)
+
+
+def _own_pool(view: WorkflowView) -> list[Action]:
+    """Return the pool of the Workflow's own, if it has one that is not there (any more)."""
+    is_wanted = view.workflow.spec.worker is not None and view.pool is None
+    return [apply_own_pool(view.workflow)] if is_wanted and view.object_refused is None else []
 
 
 def _tell(view: WorkflowView, run: RunFacts) -> list[Action]:

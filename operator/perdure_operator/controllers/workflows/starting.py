@@ -10,10 +10,8 @@ from perdure_operator.controllers.actions import ApplyObject, StartRun, SteerRun
 from perdure_operator.controllers.runs import RunFacts
 from perdure_operator.controllers.steering import IDENTITY
 from perdure_operator.controllers.values import (
-    to_millis,
     to_optional_millis,
     to_payloads,
-    to_wire_policy,
 )
 from perdure_operator.model import Signal, Workflow
 from perdure_operator.model.workerpool import POOL_NAME_MAX_LENGTH
@@ -71,8 +69,6 @@ def start_run(workflow: Workflow, task_queue: str) -> StartRun:
             input=to_payloads(spec.input),
             execution_timeout=to_optional_millis(spec.timeouts.execution),
             run_timeout=to_optional_millis(spec.timeouts.run),
-            task_timeout=to_millis(spec.timeouts.task),
-            retry_policy=to_wire_policy(spec.retry_policy) if spec.retry_policy else None,
             memo=dict(zip(memo, to_payloads(memo.values()), strict=True)),
             request_id=metadata.uid,
             identity=IDENTITY,

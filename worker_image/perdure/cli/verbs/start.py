@@ -9,9 +9,7 @@ import typer
 
 from perdure.cli import options as opt
 
-EXAMPLE = (
-    """perdure start OrderWorkflow --task-queue orders --id order-42 -i '{"order_id": "42"}'"""
-)
+EXAMPLE = """perdure start OrderWorkflow -q orders --id order-42 -i '{"order_id": "42"}'"""
 
 
 def start(
