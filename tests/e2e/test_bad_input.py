@@ -12,8 +12,9 @@ import pytest
 from support import e2e_worker_code
 from support.cluster_tools import Announce, CommandError
 from support.e2e import Team
-from support.e2e_order import WORKFLOW, order_manifests, place_order
+from support.e2e_order import WORKFLOW, answer, order_manifests, place_order
 from support.manifests import manifest_of
+from support.order import EXAMPLE
 
 CODE = Path(e2e_worker_code.__file__)
 POOL = "greeters"
@@ -91,6 +92,37 @@ def test_a_pool_without_its_configmap_says_so_and_runs_once_it_is_there(team: Te
 
     team.give_code("code", CODE)
     check_that_it_went_on(team)
+
+
+def test_a_run_without_its_pool_says_so_and_starts_once_it_is_there(team: Team) -> None:
+    team.apply(manifest_of("Workflow", "hello", type="Greeting", input=["you"], workerPool=POOL))
+
+    said = team.wait_for_reason("WorkerPoolNotFound", "Stalled", "workflow/hello")
+    assert f"there is no WorkerPool '{POOL}'" in said["message"]
+
+    greet(team)
+    check_that_it_went_on(team)
+
+
+def test_code_that_no_longer_fits_the_history_stalls_the_run_until_it_is_mended(
+    team: Team, announce: Announce
+) -> None:
+    place_order(team, order_manifests(idle_after="2s"))
+    team.wait_for("jsonpath={.status.currentStep}=wait-for-warehouse", WORKFLOW)
+    team.wait_for_no_worker("orders")
+    code = EXAMPLE.read_text()
+
+    team.replace_code("orders-code", EXAMPLE.name, code.replace("charge-payment", "charge-card"))
+    answer(team)
+    said = team.wait_for_reason("Nondeterministic", "Stalled", WORKFLOW)
+
+    announce(said["message"])
+    assert "charge-payment" in said["message"], "what history holds"
+    assert "charge-card" in said["message"], "what the code does"
+    assert team.status(WORKFLOW)["phase"] == "Running"
+    team.replace_code("orders-code", EXAMPLE.name, code)
+    team.kubectl("annotate", "workerpool/orders", "example.org/code=mended")
+    team.wait_for("condition=Complete", WORKFLOW)
 
 
 def test_an_unknown_workflow_type_is_said_with_the_types_there_are(team: Team) -> None:

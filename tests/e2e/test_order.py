@@ -102,7 +102,7 @@ def test_the_status_says_where_an_order_is_and_how_it_went(team: Team, announce:
     assert status["workflowId"] == ORDER
     assert team.condition(WORKFLOW, "Ready")["status"] == "False"
     assert team.condition(WORKFLOW, "Reconciling")["reason"] == "Running"
-    assert team.condition(WORKFLOW, "WorkersReady")["status"] == "True"
+    team.wait_for("condition=WorkersReady", WORKFLOW)
     assert "TimerStarted: wait-for-warehouse, 2h" in status["history"]["tail"][-1]
     announce(f"$ kubectl get workflows\n{team.kubectl('get', 'workflows')}")
     announce(f"$ kubectl get workflows -o wide\n{team.kubectl('get', 'workflows', '-o', 'wide')}")

@@ -72,6 +72,17 @@ class Release:
         """Run kubectl in its namespace and return what it printed."""
         return self.cluster.kubectl(*arguments, "-n", self.namespace)
 
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Stop server and operator for a while."""
+        self.kubectl("scale", "deployment/perdure", "--replicas=0")
+        self.kubectl("wait", "--for=delete", "pod", "-l", CONTROL_PLANE, "--timeout=50s")
+        try:
+            yield
+        finally:
+            self.kubectl("scale", "deployment/perdure", "--replicas=1")
+            self.wait_ready()
+
     def logs(self) -> str:
         """Return what server and operator have said, the containers before these included."""
         said = []
@@ -96,18 +107,19 @@ def installed(cluster: Cluster, images: ClusterImages) -> Iterator[Release]:
     if has_crds:
         cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRDS))
     with cluster.namespace("perdure") as namespace:
-        values = {"crds.install": str(not has_crds).lower()}
-        values |= _image("image", images.operator) | _image("workerImage", images.worker)
-        settings = ",".join(f"{name}={value}" for name, value in values.items())
         release = Release(cluster=cluster, namespace=namespace, worker_image=images.worker)
         try:
-            cluster.helm(
-                "install", "perdure", str(CHART), "-n", namespace, "--set", settings,
-                "--wait", "--timeout", "120s",
-            )  # fmt: skip
+            helm_install(cluster, images, namespace, f"crds.install={str(not has_crds).lower()}")
             yield release
         finally:
             _uninstall(release, with_crds=not has_crds)
+
+
+def helm_install(cluster: Cluster, images: ClusterImages, namespace: str, *values: str) -> None:
+    """Install the chart with the images of this checkout, and wait until it is ready."""
+    given = [*values, *_image("image", images.operator), *_image("workerImage", images.worker)]
+    settings = ["-n", namespace, "--set", ",".join(given), "--wait", "--timeout", "120s"]
+    cluster.helm("install", "perdure", str(CHART), *settings)
 
 
 def _uninstall(release: Release, *, with_crds: bool) -> None:
@@ -138,9 +150,9 @@ def _wait_for_teams(release: Release) -> list[str]:
     return [name.partition("/")[2] for name in left]
 
 
-def _image(value: str, name: str) -> dict[str, str]:
+def _image(value: str, name: str) -> list[str]:
     repository, _, tag = name.rpartition(":")
-    return {f"{value}.repository": repository, f"{value}.tag": tag}
+    return [f"{value}.repository={repository}", f"{value}.tag={tag}"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +174,10 @@ class Team:
     def give_code(self, name: str, file: Path) -> None:
         """Put a Python file into a ConfigMap."""
         self.kubectl("create", "configmap", name, f"--from-file={file}")
+
+    def replace_code(self, name: str, file: str, code: str) -> None:
+        """Change a Python file in a ConfigMap."""
+        self.patch(f"configmap/{name}", {"data": {file: code}})
 
     def get(self, resource: str) -> dict[str, Any]:
         """Return an object, e.g. ``workflow/order-42``."""
