@@ -40,6 +40,19 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
         "networkPolicy.enabled=true",
         "podDisruptionBudget.enabled=true",
     ),
+    "secured": ("tls.enabled=true", "auth.mode=kubernetes", "auth.workerNamespaces={shop,bank}"),
+    "secured-namespaced": ("tls.enabled=true", "auth.mode=kubernetes", "namespaced=true"),
+    "own-certificate": (
+        "tls.enabled=true",
+        "tls.existingSecret=mine",
+        "serviceMonitor.enabled=true",
+    ),
+    "cert-manager": (
+        "tls.enabled=true",
+        "tls.certManager.enabled=true",
+        "tls.certManager.issuerKind=ClusterIssuer",
+        "tls.certManager.issuerName=inside",
+    ),
     "local-images": (
         "image.repository=localhost/perdure-operator",
         "image.tag=test",
@@ -117,7 +130,7 @@ def test_every_object_is_named_labelled_and_in_its_namespace(setting: str) -> No
         if manifest["kind"] == "CustomResourceDefinition":
             continue
         assert metadata["labels"]["app.kubernetes.io/instance"] == "perdure"
-        if manifest["kind"] not in cluster_wide:
+        if manifest["kind"] not in cluster_wide and metadata["name"] != "perdure-worker":
             assert metadata["namespace"] == NAMESPACE
 
 
@@ -145,7 +158,8 @@ def test_every_pod_meets_pod_security_restricted(setting: str) -> None:
 
 
 @with_every_setting
-def test_only_the_operator_has_a_token(setting: str) -> None:
+def test_only_who_speaks_to_the_api_server_has_a_token_for_it(setting: str) -> None:
+    asks = "auth.mode=kubernetes" in SETTINGS[setting]
     for spec in pod_specs(render(setting)):
         assert spec["automountServiceAccountToken"] is False
         holders = [
@@ -154,7 +168,7 @@ def test_only_the_operator_has_a_token(setting: str) -> None:
             for mount in container["volumeMounts"]
             if mount["name"] == "kube-api-access"
         ]
-        assert holders in ([], ["operator"])
+        assert holders in ([], ["server", "operator"] if asks else ["operator"])
     assert "serviceAccountToken" in json.dumps(pick(render(setting), "Deployment"))
 
 
@@ -204,11 +218,12 @@ def test_the_server_listens_and_keeps_its_data_on_the_volume() -> None:
 
     assert server["command"] == ["perdure-server"]
     assert " ".join(server["args"]) == (
-        "--host 0.0.0.0 --port 7233 --db /var/lib/perdure/perdure.db"
+        "--host 0.0.0.0 --port 7233 --db /var/lib/perdure/perdure.db --auth=none --insecure"
     )
     assert {"name": "data", "mountPath": "/var/lib/perdure"} in server["volumeMounts"]
-    assert server["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "http"}
-    assert server["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
+    plain = {"port": "http", "scheme": "HTTP"}
+    assert server["livenessProbe"]["httpGet"] == {"path": "/healthz", **plain}
+    assert server["readinessProbe"]["httpGet"] == {"path": "/readyz", **plain}
     assert server["ports"] == [{"name": "http", "containerPort": 7233}]
 
 
@@ -387,7 +402,8 @@ def test_helm_test_asks_the_server_whether_it_is_ready() -> None:
 
     assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
     (container,) = pod["spec"]["containers"]
-    assert container["command"][-1] == "http://perdure-server.perdure-system.svc:7233/readyz"
+    url = "http://perdure-server.perdure-system.svc:7233/readyz"
+    assert container["command"][-2:] == [url, ""]
     compile(container["command"][2], "test pod", "exec")
 
 
@@ -416,6 +432,8 @@ def test_names_can_be_replaced() -> None:
         ("service.type=Loadbalancer", "/service/type"),
         ("serviceMonitor.interval=often", "/serviceMonitor/interval"),
         ("serviceAccount.create=false", "serviceAccount.name is needed"),
+        ("auth.mode=basic", "/auth/mode"),
+        ("tls.certManager.issuerKind=Vault", "/tls/certManager/issuerKind"),
     ],
 )
 def test_a_wrong_value_is_refused_by_its_name(value: str, words: str) -> None:

@@ -150,3 +150,33 @@ def test_the_claim_outlives_the_release(cluster: Cluster) -> None:
 
         assert cluster.get("pvc", "perdure", namespace=namespace)
         assert install(cluster, namespace, "namespaced=true")
+
+
+def test_a_secured_install_keeps_its_certificate_and_lets_workers_in_where_it_says(
+    cluster: Cluster,
+) -> None:
+    with cluster.namespace("chart") as namespace, cluster.namespace("shop") as shop:
+        values = ("tls.enabled=true", "auth.mode=kubernetes", f"auth.workerNamespaces={{{shop}}}")
+        install(cluster, namespace, *values)
+        before = cluster.get("secret", "perdure-server-tls", namespace=namespace)["data"]
+        install(cluster, namespace, *values)
+        assert cluster.get("secret", "perdure-server-tls", namespace=namespace)["data"] == before
+        cluster.eventually(
+            lambda: len(cluster.get("pods", namespace=namespace)["items"]) == 1,
+            what="the pod of the Deployment",
+            timeout=30,
+        )
+
+        assert may(cluster, namespace, "create", "tokenreviews.authentication.k8s.io", "default")
+        assert may(cluster, namespace, "create", "workflows.perdure.dev", "default")
+        account = f"--as=system:serviceaccount:{shop}:default"
+        groups = f"--as-group=system:serviceaccounts:{shop}"
+        asked = ("create", "workerpools.perdure.dev", "--subresource=connect", account, groups)
+
+        def let_in(where: str) -> bool:
+            said = cluster.kubectl("auth", "can-i", *asked, "-n", where, check=False)
+            return said.strip() == "yes"
+
+        assert let_in(shop)
+        assert not let_in(namespace)
+        cluster.helm("uninstall", "perdure", "-n", namespace)

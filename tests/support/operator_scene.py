@@ -21,8 +21,8 @@ from perdure_operator.controllers.actions import Plan
 from perdure_operator.controllers.applying import Applier
 from perdure_operator.controllers.keys import Key
 from perdure_operator.controllers.memories import LatestBodies, PoolBook, QueueBook, Roster
+from perdure_operator.controllers.pools.access import WorkerDefaults
 from perdure_operator.controllers.pools.reconciler import PoolReconciler
-from perdure_operator.controllers.pools.templates import WorkerDefaults
 from perdure_operator.controllers.reconciling import Reconciler
 from perdure_operator.controllers.run_reconciling import (
     ACTIVITY_RUNS,

@@ -56,3 +56,16 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/part-of: perdure
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
+
+{{/* The server's name in the cluster, by which clients know its certificate. */}}
+{{- define "perdure.serverHost" -}}
+{{- printf "%s.%s.svc" (include "perdure.serverName" .) .Release.Namespace }}
+{{- end }}
+
+{{- define "perdure.scheme" -}}
+{{- ternary "https" "http" .Values.tls.enabled }}
+{{- end }}
+
+{{- define "perdure.tlsSecret" -}}
+{{- default (printf "%s-tls" (include "perdure.serverName" .)) .Values.tls.existingSecret }}
+{{- end }}

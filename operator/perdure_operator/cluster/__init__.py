@@ -1,7 +1,8 @@
 """The Kubernetes API as the operator sees it: a port of six verbs, and its one adapter.
 
 ``port`` says what can be asked, ``kinds`` of what, ``errors`` what can go wrong; ``limiter``
-keeps the operator from flooding the API server; ``api`` is the adapter over the asyncio client
+keeps the operator from flooding the API server; ``reviews`` is a second, small port by which the
+server asks who somebody is and what they may do; ``api`` is the adapter over the asyncio client
 and the only module that imports it. Objects are plain dictionaries, as JSON gave them.
 """
 
@@ -25,6 +26,13 @@ from perdure_operator.cluster.kinds import (
     ObjectRef,
 )
 from perdure_operator.cluster.port import Cluster, Manifest
+from perdure_operator.cluster.reviews import (
+    Identity,
+    Reviewer,
+    Right,
+    RightVerdict,
+    TokenVerdict,
+)
 
 __all__ = [
     "ACTIVITIES",
@@ -38,10 +46,15 @@ __all__ = [
     "ClusterError",
     "ConflictError",
     "ForbiddenError",
+    "Identity",
     "InvalidError",
     "Manifest",
     "NotFoundError",
     "ObjectKind",
     "ObjectRef",
+    "Reviewer",
+    "Right",
+    "RightVerdict",
+    "TokenVerdict",
     "UnavailableError",
 ]

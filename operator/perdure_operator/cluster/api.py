@@ -23,6 +23,19 @@ from perdure_operator.cluster.errors import ClusterError, UnavailableError, erro
 from perdure_operator.cluster.kinds import ObjectKind, ObjectRef
 from perdure_operator.cluster.limiter import RateLimiter
 from perdure_operator.cluster.port import Manifest
+from perdure_operator.cluster.reviews import (
+    ACCESS_REVIEW,
+    TOKEN_REVIEW,
+    Identity,
+    ReviewKind,
+    Right,
+    RightVerdict,
+    TokenVerdict,
+    access_spec,
+    read_access_status,
+    read_token_status,
+    token_spec,
+)
 
 FIELD_MANAGER = "perdure-operator"
 """Whose fields these are, for server-side apply."""
@@ -156,6 +169,23 @@ class KubernetesCluster:
             body={"propagationPolicy": "Background", "preconditions": {"uid": uid}},
         )
         await self._call(request, missing_ok=True)
+
+    async def review_token(self, token: str, audience: str) -> TokenVerdict:
+        """See :meth:`Reviewer.review_token`."""
+        status = await self._review(TOKEN_REVIEW, token_spec(token, audience))
+        return read_token_status(status, audience)
+
+    async def review_right(self, identity: Identity, right: Right) -> RightVerdict:
+        """See :meth:`Reviewer.review_right`."""
+        return read_access_status(await self._review(ACCESS_REVIEW, access_spec(identity, right)))
+
+    async def _review(self, kind: ReviewKind, spec: Manifest) -> Manifest:
+        request = _Request(
+            verb="review", kind=kind.plural, method="POST", path=kind.path, body=kind.body(spec)
+        )
+        found = await self._call(request) or {}
+        status: Manifest = found.get("status") or {}
+        return status
 
     async def _apply(
         self, verb: str, kind: ObjectKind, manifest: Manifest, *, subresource: str = ""

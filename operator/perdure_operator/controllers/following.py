@@ -42,10 +42,14 @@ class Follower:
         world: World,
         queue: Sink,
         heard: Callable[[str], None] = lambda _what: None,
+        *,
+        namespace: str = "",
     ) -> None:
         self._world = world
         self._heard = heard
         self._queue = queue
+        # Who may see one namespace only may ask for that one only.
+        self._namespace = namespace
 
     async def follow_runs(self) -> None:
         """Have the objects looked at whose runs went on, for ever."""
@@ -54,7 +58,7 @@ class Follower:
             try:
                 # Back again, it is not to wait for news: that it answers is news enough.
                 wait = 0 if failures else WAIT_MILLIS
-                request = WatchRequest(cursor=cursor, wait=wait)
+                request = WatchRequest(namespace=self._namespace, cursor=cursor, wait=wait)
                 answer = await self._world.server.call(request)
             except ServerError as error:
                 failures += 1
@@ -76,7 +80,9 @@ class Follower:
         version, failures = 0, 0
         while True:
             try:
-                request = QueuesRequest(version=version, wait=WAIT_MILLIS)
+                request = QueuesRequest(
+                    namespace=self._namespace, version=version, wait=WAIT_MILLIS
+                )
                 answer = await self._world.server.call(request)
             except ServerError as error:
                 failures += 1

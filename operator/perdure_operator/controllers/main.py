@@ -19,7 +19,7 @@ from typing import Any
 
 import kopf
 
-from perdure.client import Service
+from perdure.client import Service, TLSConfig, TokenFile
 from perdure_operator.cluster import (
     ACTIVITIES,
     SCHEDULES,
@@ -40,8 +40,8 @@ from perdure_operator.controllers.lanes import Lanes
 from perdure_operator.controllers.memories import LatestBodies, PoolBook, QueueBook, Roster
 from perdure_operator.controllers.metrics import Metrics
 from perdure_operator.controllers.options import Options, parse_options
+from perdure_operator.controllers.pools.access import WorkerDefaults
 from perdure_operator.controllers.pools.reconciler import PoolReconciler
-from perdure_operator.controllers.pools.templates import WorkerDefaults
 from perdure_operator.controllers.reconciling import Dispatcher, Reconciler
 from perdure_operator.controllers.run_reconciling import (
     ACTIVITY_RUNS,
@@ -99,7 +99,7 @@ async def run(options: Options) -> None:
                 observe=metrics.api_call,
             )
         )
-        service = await stack.enter_async_context(Service(options.server, retry_config=NO_RETRIES))
+        service = await stack.enter_async_context(open_service(options))
         await wait_for_kinds(cluster)
 
         world = build_world(cluster, ServiceServer(service, observe=metrics.server_call))
@@ -109,6 +109,34 @@ async def run(options: Options) -> None:
         intake = Intake(world, lanes, metrics.watch_event)
         tasks.append(asyncio.create_task(_watch(options, intake)))
         await _until_one_ends(tasks)
+
+
+def open_service(options: Options) -> Service:
+    """Return what calls the server.
+
+    Raises:
+        UsageError: the authority's certificate cannot be used.
+    """
+    tls = TLSConfig(
+        server_root_ca_cert=options.tls_ca.read_bytes() if options.tls_ca else None,
+        domain=options.tls_server_name,
+    )
+    return Service(
+        options.server,
+        api_key=TokenFile(options.token_file) if options.token_file else None,
+        tls=tls if options.tls_ca or options.tls_server_name else False,
+        retry_config=NO_RETRIES,
+    )
+
+
+def build_defaults(options: Options) -> WorkerDefaults:
+    """Return what the operator adds to every pool."""
+    return WorkerDefaults(
+        image=options.default_image,
+        server=options.worker_server,
+        audience=options.worker_audience,
+        authority=options.tls_ca.read_text() if options.tls_ca else "",
+    )
 
 
 def build_world(cluster: KubernetesCluster, server: ServiceServer) -> World:
@@ -144,7 +172,7 @@ def _endless(
     options: Options, world: World, lanes: Lanes, metrics: Metrics
 ) -> list[Coroutine[Any, Any, None]]:
     """Return the tasks that never end by themselves."""
-    defaults = WorkerDefaults(image=options.default_image, server=options.worker_server)
+    defaults = build_defaults(options)
     runs: dict[ObjectKind, Reconciler] = {
         WORKFLOWS: RunReconciler(world, WORKFLOW_RUNS),
         ACTIVITIES: RunReconciler(world, ACTIVITY_RUNS),
@@ -155,7 +183,8 @@ def _endless(
     }
     at_runs = Dispatcher(lanes.runs, runs, metrics)
     at_pools = Dispatcher(lanes.pools, few, metrics)
-    follower = Follower(world, lanes, metrics.heard)
+    only = options.namespaces[0] if len(options.namespaces) == 1 else ""
+    follower = Follower(world, lanes, metrics.heard, namespace=only)
     return [
         *(at_runs.work() for _ in range(options.workers)),
         *(at_pools.work() for _ in range(POOL_WORKERS)),

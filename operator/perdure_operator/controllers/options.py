@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,14 @@ class Options:
     qps: float
     """Calls to the Kubernetes API a second."""
     log_level: str
+    token_file: Path | None = None
+    """Where the operator's own token for the server is."""
+    tls_ca: Path | None = None
+    """The authority that signed the server's certificate; workers are given it, too."""
+    tls_server_name: str | None = None
+    """The name in the certificate, when it is not the one in ``server``."""
+    worker_audience: str = ""
+    """Workers get a token that is made for it; empty: none."""
 
 
 def parse_options(arguments: Sequence[str] | None = None) -> Options:
@@ -41,6 +50,10 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
         workers=parsed.workers,
         qps=parsed.qps,
         log_level=parsed.log_level,
+        token_file=parsed.token_file,
+        tls_ca=parsed.tls_ca,
+        tls_server_name=parsed.tls_server_name,
+        worker_audience=parsed.worker_audience,
     )
 
 
@@ -86,4 +99,28 @@ def _build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--log-level", default="info", choices=["debug", "info", "warning", "error"]
     )
+    _add_access(parser)
     return parser
+
+
+def _add_access(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--token-file", type=Path, metavar="FILE", help="the operator's token for the server"
+    )
+    parser.add_argument(
+        "--tls-ca",
+        type=Path,
+        metavar="FILE",
+        help="the authority of the server's certificate, PEM; workers are given it, too",
+    )
+    parser.add_argument(
+        "--tls-server-name",
+        metavar="NAME",
+        help="the name in the server's certificate, when it is not the one in --server",
+    )
+    parser.add_argument(
+        "--worker-audience",
+        default="",
+        metavar="NAME",
+        help="give workers a token that is made for this audience (default: no token)",
+    )

@@ -162,7 +162,8 @@ class ActivityTasks:
         """A worker says how an attempt ended."""
         ref = report.attempt
         session.held_attempts.discard(ref)
-        self._holders.pop(ref, None)
+        if self._holders.get(ref) is session:
+            del self._holders[ref]
         hot, activity = await self._current(session, ref)
         if hot is None or activity is None:
             self._metrics.refusals.labels("late_attempt").inc()

@@ -10,11 +10,14 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from perdure.protocol.verbs import VERBS, ErrorResponse
+from perdure.protocol.verbs import VERBS, ErrorResponse, TargetRequest
+from perdure_operator.cluster import Identity
 from perdure_operator.server.errors import VerbError
+from perdure_operator.server.gates import Gate, OpenGate
 from perdure_operator.server.host import Host
 from perdure_operator.server.limits import MAX_BODY_BYTES
 from perdure_operator.server.measuring import measure
+from perdure_operator.server.rights import rights_for
 from perdure_operator.server.streams import Streams
 from perdure_operator.server.verbs import Verbs
 from perdure_operator.store.port import StoreError
@@ -28,12 +31,13 @@ _TOO_LARGE = {"import": "a longer history cannot be imported: move the database 
 """What to do instead, by verb."""
 
 
-def build_app(host: Host) -> web.Application:
-    """Return the application that serves ``host``."""
+def build_app(host: Host, gate: Gate | None = None) -> web.Application:
+    """Return the application that serves ``host`` to those whom ``gate`` lets in (all)."""
+    gate = gate or OpenGate()
     app = web.Application(client_max_size=MAX_BODY_BYTES)
-    verbs, streams = Verbs(host), Streams(host)
+    verbs, streams = Verbs(host), Streams(host, gate)
     for request_type, (name, _) in VERBS.items():
-        endpoint = _Endpoint(host, name, request_type, verbs.table[request_type])
+        endpoint = _Endpoint(host, gate, name, request_type, verbs)
         app.router.add_post(f"/api/v1/{name}", endpoint.serve)
     app.router.add_get("/api/v1/stream", streams.serve)
     _add_probes(app, host)
@@ -51,15 +55,13 @@ class _Endpoint:
     """One verb over HTTP, in JSON or MessagePack."""
 
     def __init__(
-        self,
-        host: Host,
-        name: str,
-        request_type: type[Any],
-        verb: Callable[[Any], Awaitable[object]],
+        self, host: Host, gate: Gate, name: str, request_type: type[Any], verbs: Verbs
     ) -> None:
         self._host = host
+        self._gate = gate
         self._name = name
-        self._verb = verb
+        self._kind_of = verbs.kind_of
+        self._verb: Callable[[Any], Awaitable[object]] = verbs.table[request_type]
         self._decoders = {
             MSGPACK: msgspec.msgpack.Decoder(request_type).decode,
             JSON: msgspec.json.Decoder(request_type).decode,
@@ -79,6 +81,8 @@ class _Endpoint:
         return web.Response(body=encode(answer), status=status, content_type=form)
 
     async def _answer(self, request: web.Request, form: str) -> object:
+        # Before the body: who is not known here cannot make the server read megabytes.
+        identity = await self._gate.identify(request.headers.get("Authorization"))
         try:
             body = await request.read()
             asked = self._decoders[form](body)
@@ -93,9 +97,15 @@ class _Endpoint:
         if not self._host.is_ready:
             raise VerbError("Unavailable", "the server starts or stops: try again")
         try:
+            if self._gate.asks:
+                await self._check(identity, asked)
             return await self._verb(asked)
         except StoreError as error:
             raise VerbError("Unavailable", f"the store failed: {error}") from error
+
+    async def _check(self, identity: Identity, asked: Any) -> None:
+        kind = await self._kind_of(asked) if isinstance(asked, TargetRequest) else "workflow"
+        await self._gate.check(identity, rights_for(asked, kind=kind))
 
 
 def _add_probes(app: web.Application, host: Host) -> None:

@@ -254,7 +254,7 @@ def _describe(queue: TaskQueue) -> QueueDescription:
         oldest=min(waiting, default=None),
         workers=tuple(
             WorkerDescription(
-                worker_id=s.worker_id,
+                worker_id=s.hello.worker_id,
                 identity=s.identity,
                 build_id=s.hello.build_id,
                 held=len(s.held_tasks) + len(s.held_attempts),

@@ -7,6 +7,8 @@ from perdure_operator.server.keeping import LostError
 from perdure_operator.store.port import StoreError
 
 STATUS = {
+    "Unauthorized": 401,
+    "Forbidden": 403,
     "NotFound": 404,
     "AlreadyStarted": 409,
     "AlreadyClosed": 409,

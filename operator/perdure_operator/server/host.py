@@ -156,18 +156,18 @@ class Host:
     async def connect(self, session: Session) -> None:
         """A worker is there, perhaps again."""
         hello = session.hello
-        before = self._sessions.get(hello.worker_id)
+        before = self._sessions.get(session.worker_id)
         if before is not None:
             before.break_off()
             self.disconnect(before)
         if self._lease_watch is None or self._lease_watch.done():
             self._lease_watch = self._spawn(self._watch_leases())
-        self._sessions[hello.worker_id] = session
+        self._sessions[session.worker_id] = session
         self.metrics.sessions.set(len(self._sessions))
-        absent = self._absent.pop(hello.worker_id, set())
+        absent = self._absent.pop(session.worker_id, set())
         session.send(msg.Welcome(lease=self.settings.lease))
         await self.activity_tasks.adopt(session, hello.held)
-        await self.activity_tasks.lose(hello.worker_id, absent - set(hello.held))
+        await self.activity_tasks.lose(session.worker_id, absent - set(hello.held))
         self.dispatcher.join(session)
 
     def disconnect(self, session: Session, reason: str = "closed") -> None:
@@ -202,7 +202,7 @@ class Host:
             case msg.TaskFailed():
                 await self.workflow_tasks.on_failed(session, message)
             case msg.QueryAnswer():
-                self.queries.on_answer(message)
+                self.queries.on_answer(session, message)
             case msg.RunEvicted():
                 self.workflow_tasks.on_evicted(session, message.run_id)
                 self.queries.on_evicted(session, message.run_id)

@@ -18,21 +18,29 @@ from pathlib import Path
 from aiohttp import web
 
 from perdure_operator.server.app import build_app
+from perdure_operator.server.certificates import CertificateError, Certificates
+from perdure_operator.server.gates import Gate
+from perdure_operator.server.guarding import add_options, find_fault, load_certificates, open_gate
 from perdure_operator.server.host import GRACE, LEASE, Host, HostSettings
 from perdure_operator.store.port import StoreCorruptError, StoreError
 from perdure_operator.store.sqlite import SqliteStore
 
 log = logging.getLogger(__name__)
 
+EXIT_USAGE = 2
 EXIT_STORE = 3
 EXIT_CORRUPT = 4
 EXIT_PORT = 5
+EXIT_CERTIFICATE = 6
 SHUTDOWN_TIMEOUT = 5.0
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Serve until told to stop; exits with 0, or 3 to 5 with a message on standard error."""
+    """Serve until told to stop; exits with 0, or 2 to 6 with a message on standard error."""
     options = _parse(argv)
+    fault = find_fault(options)
+    if fault:
+        sys.exit(_complain(fault, EXIT_USAGE))
     logging.basicConfig(
         level=options.log_level.upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
@@ -77,6 +85,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help="stop when standard input is closed: when the parent process is gone",
     )
     parser.add_argument("--log-level", default="info", help="debug, info, warning (%(default)s)")
+    add_options(parser)
     return parser.parse_args(argv)
 
 
@@ -87,6 +96,10 @@ async def _serve(options: argparse.Namespace) -> int:
         loop.add_signal_handler(number, stop.set)
     if options.exit_with_stdin:
         _watch_stdin(loop, stop)
+    try:
+        certificates = load_certificates(options)
+    except CertificateError as error:
+        return _complain(str(error), EXIT_CERTIFICATE)
 
     host = Host(
         SqliteStore(options.db),
@@ -99,24 +112,38 @@ async def _serve(options: argparse.Namespace) -> int:
             data_folder=Path(options.db).parent,
         ),
     )
-    try:
-        await host.start()
-    except StoreError as error:
-        print(f"perdure-server: {error}", file=sys.stderr)  # noqa: T201  a program's own words
-        return EXIT_CORRUPT if isinstance(error, StoreCorruptError) else EXIT_STORE
-    runner = web.AppRunner(build_app(host), access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT)
+    async with open_gate(options) as gate:
+        try:
+            await host.start()
+        except StoreError as error:
+            corrupt = isinstance(error, StoreCorruptError)
+            return _complain(str(error), EXIT_CORRUPT if corrupt else EXIT_STORE)
+        return await _listen(options, host, gate, certificates, stop)
+
+
+async def _listen(
+    options: argparse.Namespace,
+    host: Host,
+    gate: Gate,
+    certificates: Certificates | None,
+    stop: asyncio.Event,
+) -> int:
+    """Serve a host that has started, until ``stop``; it is stopped then."""
+    app = build_app(host, gate)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT)
     await runner.setup()
+    context = certificates.context if certificates else None
     try:
-        site = web.TCPSite(runner, options.host, options.port)
+        site = web.TCPSite(runner, options.host, options.port, ssl_context=context)
         await site.start()
     except OSError as error:
-        print(  # noqa: T201  a program's own words
-            f"perdure-server: cannot listen on {options.host}:{options.port}: "
-            f"{error.strerror}; give another --port",
-            file=sys.stderr,
-        )
         await host.stop()
-        return EXIT_PORT
+        return _complain(
+            f"cannot listen on {options.host}:{options.port}: {error.strerror}; give another "
+            "--port",
+            EXIT_PORT,
+        )
+    watch = asyncio.create_task(certificates.watch()) if certificates else None
     port = runner.addresses[0][1]
     _tell_parent(f"listening on {options.host}:{port}")
     # What is there now stays: the collector need not look at it again and again.
@@ -124,9 +151,16 @@ async def _serve(options: argparse.Namespace) -> int:
     gc.freeze()
     await stop.wait()
     log.info("stopping")
+    if watch is not None:
+        watch.cancel()
     await runner.cleanup()
     await host.stop()
     return 0
+
+
+def _complain(message: str, code: int) -> int:
+    print(f"perdure-server: {message}", file=sys.stderr)  # noqa: T201  a program's own words
+    return code
 
 
 def _tell_parent(text: str) -> None:

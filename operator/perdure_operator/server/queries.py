@@ -149,10 +149,11 @@ class Queries:
         task = asyncio.get_running_loop().create_task(place())
         question.answer.add_done_callback(lambda _: task.cancel())
 
-    def on_answer(self, answer: msg.QueryAnswer) -> None:
-        """A worker answers."""
+    def on_answer(self, session: Session, answer: msg.QueryAnswer) -> None:
+        """A worker answers; only the one that was asked is listened to."""
         question = self._questions.get(answer.query)
-        if question is not None and not question.answer.done():
+        is_asked = question is not None and question.session is session
+        if question is not None and is_asked and not question.answer.done():
             question.answer.set_result(answer)
 
     def on_evicted(self, session: Session, run_id: str) -> None:

@@ -30,7 +30,8 @@ class Session:
         self, hello: Hello, send: Send, break_off: Callable[[], None], now: Millis
     ) -> None:
         self.hello = hello
-        self.worker_id = hello.worker_id
+        # A worker chooses its own id: with another namespace's it must not become that worker.
+        self.worker_id = f"{hello.namespace}/{hello.worker_id}"
         self.identity = hello.identity
         self.namespace = hello.namespace
         self.task_queue = hello.task_queue

@@ -1,4 +1,9 @@
-"""The worker stream's endpoint: a WebSocket for each worker."""
+"""The worker stream's endpoint: a WebSocket for each worker.
+
+A worker's token is looked at when it connects, and its rights as soon as it has said for which
+namespace it comes; they are looked at again now and then, since a connection lasts longer than
+a token and perhaps longer than a right.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,7 @@ import asyncio
 import logging
 
 import msgspec
-from aiohttp import WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, web
 
 from perdure.protocol.messages import (
     PROTOCOL_VERSION,
@@ -16,30 +21,46 @@ from perdure.protocol.messages import (
     decode_from_worker,
     encode_frame,
 )
+from perdure_operator.cluster import Identity
+from perdure_operator.server.errors import VerbError
+from perdure_operator.server.gates import Gate, OpenGate
 from perdure_operator.server.host import Host
 from perdure_operator.server.limits import MAX_FRAME_BYTES
+from perdure_operator.server.rights import rights_to_work
 from perdure_operator.server.sessions import Session
 from perdure_operator.store.port import StoreError
 
 log = logging.getLogger(__name__)
 
 HELLO_TIMEOUT = 10.0
+RIGHTS_INTERVAL = 30.0
+"""Seconds between two looks at the rights of a connected worker."""
 
 
 class Streams:
     """Every worker's connection."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, gate: Gate | None = None) -> None:
         self._host = host
+        self._gate = gate or OpenGate()
         self._sockets: set[web.WebSocketResponse] = set()
 
-    async def serve(self, request: web.Request) -> web.WebSocketResponse:
+    async def serve(self, request: web.Request) -> web.StreamResponse:
         """Serve one worker until it goes."""
+        try:
+            identity = await self._gate.identify(request.headers.get("Authorization"))
+        except VerbError as error:
+            log.info("a worker at %s is not let in: %s", request.remote, error)
+            return web.Response(
+                body=msgspec.json.encode(error.response()),
+                status=error.status,
+                content_type="application/json",
+            )
         socket = web.WebSocketResponse(compress=False, max_msg_size=MAX_FRAME_BYTES)
         await socket.prepare(request)
         self._sockets.add(socket)
         try:
-            await self._serve(socket, request)
+            await self._serve(socket, request, identity)
         except msgspec.DecodeError as error:
             log.warning("a worker at %s sent what cannot be read: %s", request.remote, error)
             await _say(socket, Refused(reason=f"message cannot be read: {error}"))
@@ -50,7 +71,9 @@ class Streams:
             await socket.close()
         return socket
 
-    async def _serve(self, socket: web.WebSocketResponse, request: web.Request) -> None:
+    async def _serve(
+        self, socket: web.WebSocketResponse, request: web.Request, identity: Identity
+    ) -> None:
         first = await socket.receive(HELLO_TIMEOUT)
         if first.type is not WSMsgType.BINARY:
             return
@@ -60,9 +83,14 @@ class Streams:
             await _say(socket, Refused(reason=refusal))
             return
         assert isinstance(hello, Hello)
+        if not await self._may_work(socket, identity, hello):
+            return
         session = Session(hello, socket.send_bytes, lambda: _break(request), self._host.now())
         log.info("worker %s is there for task queue %r", hello.identity, hello.task_queue)
-        pump = asyncio.get_running_loop().create_task(session.pump())
+        loop = asyncio.get_running_loop()
+        helpers = [loop.create_task(session.pump())]
+        if self._gate.asks:
+            helpers.append(loop.create_task(self._watch_rights(socket, identity, hello)))
         try:
             await self._host.connect(session)
             for message in others:
@@ -70,9 +98,41 @@ class Streams:
             await self._read(socket, session)
         finally:
             self._host.disconnect(session)
-            pump.cancel()
-            await asyncio.gather(pump, return_exceptions=True)
+            for helper in helpers:
+                helper.cancel()
+            await asyncio.gather(*helpers, return_exceptions=True)
             log.info("worker %s is gone", hello.identity)
+
+    async def _may_work(
+        self, socket: web.WebSocketResponse, identity: Identity, hello: Hello
+    ) -> bool:
+        """Return whether a worker may take tasks, after having told it if it may not."""
+        try:
+            await self._gate.check(identity, rights_to_work(hello))
+        except VerbError as error:
+            if error.code == "Forbidden":
+                log.warning("worker %s is refused: %s", hello.identity, error)
+                await _say(socket, Refused(reason=str(error)))
+            else:  # It comes back by itself, and then there may be a verdict.
+                await socket.close(code=WSCloseCode.TRY_AGAIN_LATER, message=b"no verdict")
+            return False
+        return True
+
+    async def _watch_rights(
+        self, socket: web.WebSocketResponse, identity: Identity, hello: Hello
+    ) -> None:
+        """Break with a worker that has lost its rights; without a verdict all stays as it is."""
+        while True:
+            await asyncio.sleep(RIGHTS_INTERVAL)
+            try:
+                await self._gate.check(identity, rights_to_work(hello))
+            except VerbError as error:
+                if error.code != "Forbidden":
+                    continue
+                log.warning("worker %s has lost its rights: %s", hello.identity, error)
+                await _say(socket, Refused(reason=str(error)))
+                await socket.close()
+                return
 
     async def _read(self, socket: web.WebSocketResponse, session: Session) -> None:
         async for frame in socket:

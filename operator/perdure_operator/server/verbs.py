@@ -251,10 +251,12 @@ class Verbs:
         """Tell which watched runs changed."""
         limit = max(1, min(request.limit, MAX_PAGE))
         deadline = _deadline(request.wait)
+        cursor = request.cursor
         while True:
-            cursor, rows = await self._host.store.watched_changes(
-                cursor=request.cursor, limit=limit
-            )
+            cursor, found = await self._host.store.watched_changes(cursor=cursor, limit=limit)
+            rows = [row for row in found if request.namespace in ("", row.namespace)]
+            if found and not rows:
+                continue  # All of another namespace: there may be more behind them.
             left = deadline - asyncio.get_running_loop().time()
             if rows or left <= 0 or not self._host.is_ready:
                 return vb.WatchResponse(
@@ -282,6 +284,15 @@ class Verbs:
         return self._queues_version
 
     # --- finding ---------------------------------------------------------------------------
+
+    async def kind_of(self, request: vb.TargetRequest) -> str:
+        """Return whether a request is about a workflow or an activity; of nothing, a workflow."""
+        if request.run_id:
+            row = await self._host.store.get_run(request.run_id)
+        else:
+            row = await self._host.store.find_run(request.namespace, request.workflow_id)
+        is_there = row is not None and row.namespace == request.namespace
+        return row.kind if row is not None and is_there else "workflow"
 
     async def _row(self, request: vb.TargetRequest) -> RunRow:
         if request.run_id:

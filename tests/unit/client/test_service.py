@@ -53,7 +53,8 @@ async def test_the_token_and_further_headers_go_with_every_call(server):
         pytest.param("TooLarge", RPCStatusCode.RESOURCE_EXHAUSTED, id="too-large"),
         pytest.param("NoWorker", RPCStatusCode.FAILED_PRECONDITION, id="no-worker"),
         pytest.param("Timeout", RPCStatusCode.DEADLINE_EXCEEDED, id="timeout"),
-        pytest.param("Unauthorized", RPCStatusCode.PERMISSION_DENIED, id="unauthorized"),
+        pytest.param("Unauthorized", RPCStatusCode.UNAUTHENTICATED, id="unauthorized"),
+        pytest.param("Forbidden", RPCStatusCode.PERMISSION_DENIED, id="forbidden"),
         pytest.param("OfTomorrow", RPCStatusCode.UNKNOWN, id="unknown"),
     ],
 )

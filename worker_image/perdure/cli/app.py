@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from perdure.cli.access import with_access
 from perdure.cli.errors import EXIT_CODES
 from perdure.cli.verbs import (
     cancel,
@@ -69,11 +70,12 @@ def build_app() -> typer.Typer:
     app.callback(epilog=EXIT_CODES)(_root)
     for panel, verbs in _PANELS.items():
         for name, function, example in verbs:
-            app.command(name, rich_help_panel=panel, epilog=f"Example: {example}")(function)
+            command = app.command(name, rich_help_panel=panel, epilog=f"Example: {example}")
+            command(with_access(function))
     for group, (about, verbs) in _GROUPS.items():
         inner = typer.Typer(no_args_is_help=True, help=about)
         for name, function, example in verbs:
-            inner.command(name, epilog=f"Example: {example}")(function)
+            inner.command(name, epilog=f"Example: {example}")(with_access(function))
         app.add_typer(inner, name=group, rich_help_panel="Runs")
     return app
 

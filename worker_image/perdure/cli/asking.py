@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from perdure.cli.access import current_access
 from perdure.cli.errors import EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_USAGE, CommandError
 
 if TYPE_CHECKING:
@@ -26,8 +27,14 @@ def open_service(address: str) -> Service:
     from perdure.client import RetryConfig, Service
     from perdure.exceptions import UsageError
 
+    access = current_access()
     try:
-        return Service(address, retry_config=RetryConfig(max_elapsed_time_millis=_PATIENCE_MILLIS))
+        return Service(
+            address,
+            api_key=access.token(),
+            tls=access.tls(),
+            retry_config=RetryConfig(max_elapsed_time_millis=_PATIENCE_MILLIS),
+        )
     except UsageError as error:
         raise CommandError(str(error), EXIT_USAGE) from None
 

@@ -39,7 +39,8 @@ class ServerOptions:
     def arguments(self) -> list[str]:
         """Return the program's arguments."""
         given = ["--host", self.host, "--port", str(self.port), "--db", str(self.db)]
-        given += ["--exit-with-stdin", "--log-level", self.log_level]
+        # Whoever says --host to `dev` has decided who may reach it.
+        given += ["--exit-with-stdin", "--log-level", self.log_level, "--insecure"]
         given += ["--lease", f"{self.lease:g}"] if self.lease is not None else []
         given += ["--release-leases"] if self.release_leases else []
         return given

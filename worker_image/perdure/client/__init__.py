@@ -40,6 +40,7 @@ from perdure.client._executions import (
 )
 from perdure.client._options import StartActivityOptions, StartWorkflowOptions
 from perdure.client._service import Service
+from perdure.client._tokens import TokenFile
 from perdure.client._workflow_handle import WorkflowHandle
 from perdure.exceptions import WorkflowAlreadyStartedError
 
@@ -58,6 +59,7 @@ __all__ = [
     "StartActivityOptions",
     "StartWorkflowOptions",
     "TLSConfig",
+    "TokenFile",
     "WorkflowAlreadyStartedError",
     "WorkflowExecution",
     "WorkflowExecutionCount",

@@ -15,6 +15,7 @@ from perdure.client._activity_handle import ActivityHandle
 from perdure.client._connection import DEFAULT_ADDRESS, RetryConfig, TLSConfig
 from perdure.client._executions import ExecutionIterator, WorkflowExecutionCount
 from perdure.client._service import Service
+from perdure.client._tokens import TokenFile
 from perdure.client._types import P, R, S
 from perdure.client._workflow_calls import WorkflowCalls
 from perdure.client._workflow_handle import WorkflowHandle
@@ -56,7 +57,7 @@ class Client(WorkflowCalls, ActivityCalls):
         target_host: str = DEFAULT_ADDRESS,
         *,
         namespace: str = "default",
-        api_key: str | None = None,
+        api_key: str | TokenFile | None = None,
         data_converter: DataConverter = DataConverter.default,
         identity: str | None = None,
         tls: bool | TLSConfig | ssl.SSLContext = False,
@@ -69,7 +70,8 @@ class Client(WorkflowCalls, ActivityCalls):
         Args:
             target_host: ``host:port``, or a URL.
             namespace: where to start and look.
-            api_key: a bearer token, e.g. of a ServiceAccount.
+            api_key: a bearer token, e.g. of a ServiceAccount; as a :class:`TokenFile` it is
+                read anew for every call.
             data_converter: the same that the workers have.
             identity: who is asking, for people; process and host by default.
             tls: True, or how.

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from perdure.client._tokens import TokenFile
 from perdure.exceptions import UsageError
 
 DEFAULT_ADDRESS = "127.0.0.1:7233"
@@ -64,11 +65,24 @@ class Connection:
 
     base_url: str
     """Without a slash at its end."""
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Sent with every request; the token is among them."""
+    fixed_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Sent with every request; a token that does not change is among them."""
+    token_file: TokenFile | None = None
+    """Where the token is, when it changes."""
     ssl_context: ssl.SSLContext | None = None
     server_hostname: str | None = None
     """Checked against the server's certificate instead of the name in the address."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What to send with a request that is made now; the token is among it.
+
+        Raises:
+            UsageError: the token's file cannot be read.
+        """
+        if self.token_file is None:
+            return self.fixed_headers
+        return {**self.fixed_headers, **_bearer(self.token_file.read())}
 
     @property
     def address(self) -> str:
@@ -80,7 +94,7 @@ class Connection:
         cls,
         address: str = DEFAULT_ADDRESS,
         *,
-        api_key: str | None = None,
+        api_key: str | TokenFile | None = None,
         tls: bool | TLSConfig | ssl.SSLContext = False,
         headers: Mapping[str, str] | None = None,
     ) -> Connection:
@@ -105,13 +119,18 @@ class Connection:
         if port:
             place = f"{place}:{port}"
         domain = tls.domain if isinstance(tls, TLSConfig) else None
-        token = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        token = _bearer(api_key) if isinstance(api_key, str) and api_key else {}
         return cls(
             base_url=f"{'https' if secure else 'http'}://{place}{parts.path.rstrip('/')}",
-            headers={**(headers or {}), **token},
+            fixed_headers={**(headers or {}), **token},
+            token_file=api_key if isinstance(api_key, TokenFile) else None,
             ssl_context=_ssl_context(tls) if secure else None,
             server_hostname=domain,
         )
+
+
+def _bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
 
 
 def _ssl_context(tls: bool | TLSConfig | ssl.SSLContext) -> ssl.SSLContext:

@@ -44,7 +44,8 @@ STATUS_OF_CODE = {
     "NoWorker": RPCStatusCode.FAILED_PRECONDITION,
     "TaskFailing": RPCStatusCode.FAILED_PRECONDITION,
     "Timeout": RPCStatusCode.DEADLINE_EXCEEDED,
-    "Unauthorized": RPCStatusCode.PERMISSION_DENIED,
+    "Unauthorized": RPCStatusCode.UNAUTHENTICATED,
+    "Forbidden": RPCStatusCode.PERMISSION_DENIED,
 }
 """For each code of :class:`perdure.protocol.verbs.ErrorResponse` that the server sends."""
 

@@ -21,6 +21,7 @@ import msgspec
 
 from perdure.client._connection import DEFAULT_ADDRESS, Connection, RetryConfig, TLSConfig
 from perdure.client._errors import RPCError, RPCStatusCode
+from perdure.client._tokens import TokenFile
 from perdure.client._transport import CallFailed, Transport
 from perdure.protocol import verbs
 
@@ -34,7 +35,7 @@ class Service:
 
     Args:
         address: ``host:port``, or a URL.
-        api_key: a bearer token.
+        api_key: a bearer token, or the file in which it is.
         tls: True, or how.
         headers: sent with every call.
         retry_config: how long to try again.
@@ -46,7 +47,7 @@ class Service:
         self,
         address: str = DEFAULT_ADDRESS,
         *,
-        api_key: str | None = None,
+        api_key: str | TokenFile | None = None,
         tls: bool | TLSConfig | ssl.SSLContext = False,
         headers: Mapping[str, str] | None = None,
         retry_config: RetryConfig | None = None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ import msgspec
 
 from perdure.client._connection import Connection
 from perdure.client._errors import STATUS_OF_CODE, STATUS_OF_HTTP, RPCError, RPCStatusCode
+from perdure.exceptions import UsageError
 from perdure.protocol.verbs import ErrorResponse
 
 _MSGPACK = "application/msgpack"
@@ -77,13 +79,14 @@ class Transport:
         headers: dict[str, str] | None = None,
     ) -> bytes:
         session = self._current_session()
+        sent = {**self._own_headers(), **(headers or {})}
         limits = aiohttp.ClientTimeout(total=timeout, sock_connect=_CONNECT_TIMEOUT)
         try:
             async with session.request(
                 method,
                 f"{self._connection.base_url}{path}",
                 data=_in_portions(body),
-                headers=headers,
+                headers=sent,
                 timeout=limits,
                 server_hostname=self._connection.server_hostname,
                 allow_redirects=False,
@@ -102,17 +105,26 @@ class Transport:
                 self._session.detach()
             # No bound on connections: each awaited result holds one.
             connector = _Connector(limit=0, ssl=self._connection.ssl_context or True)
-            self._session = aiohttp.ClientSession(
-                connector=connector, headers=dict(self._connection.headers)
-            )
+            self._session = aiohttp.ClientSession(connector=connector)
             self._loop = loop
         return self._session
+
+    def _own_headers(self) -> Mapping[str, str]:
+        try:
+            return self._connection.headers
+        except UsageError as error:
+            # It may be written just now, or be mounted in a moment.
+            status = RPCStatusCode.UNAUTHENTICATED
+            raise _failed(str(error), status=status, nothing_done=True) from error
 
     def _no_answer(self, path: str, error: Exception, timeout: float) -> CallFailed:
         address = self._connection.address
         what = path.rpartition("/")[2]
         if isinstance(error, (aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError)):
-            message = f"no trust in the server at {address}: {error}; see the tls option"
+            message = (
+                f"no trust in the server at {address}: {error}; see the tls option, or --tls-ca on "
+                "the command line"
+            )
             status = RPCStatusCode.UNAUTHENTICATED
             return _failed(message, status=status, nothing_done=True, may_pass=False)
         if isinstance(error, aiohttp.InvalidURL):

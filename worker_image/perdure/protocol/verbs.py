@@ -276,6 +276,8 @@ class WatchRequest(_Verb, frozen=True, kw_only=True, omit_defaults=True):
     Answered with :class:`WatchResponse`.
     """
 
+    namespace: str = ""
+    """Empty means any."""
     cursor: int = 0
     limit: int = 500
     wait: Millis = 20_000
@@ -346,7 +348,8 @@ class ErrorResponse(_Verb, frozen=True, kw_only=True, omit_defaults=True):
     """Why a verb was refused."""
 
     code: str
-    """``NotFound``, ``AlreadyStarted``, ``AlreadyClosed``, ``Invalid``, ``TooLarge``,
+    """``Unauthorized`` (who asks is not known), ``Forbidden`` (a right is missing),
+    ``NotFound``, ``AlreadyStarted``, ``AlreadyClosed``, ``Invalid``, ``TooLarge``,
     ``Unavailable`` (nothing was recorded, try again), ``NoWorker``, ``Timeout``,
     ``TaskFailing``, ``Damaged``."""
     message: str

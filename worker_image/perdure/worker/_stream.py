@@ -20,7 +20,7 @@ from http import HTTPStatus
 import aiohttp
 import msgspec
 
-from perdure.exceptions import PayloadTooLargeError, PerdureError
+from perdure.exceptions import PayloadTooLargeError, PerdureError, UsageError
 from perdure.protocol.messages import (
     FromServer,
     FromWorker,
@@ -47,7 +47,7 @@ class WorkerRefusedError(PerdureError):
 
 
 class StreamBrokenError(Exception):
-    """What is at the other end does not speak as a server does."""
+    """What is at the other end does not speak as a server does, or nothing can be said to it."""
 
 
 class ConnectionEndedError(Exception):
@@ -130,11 +130,18 @@ class Stream:
                 await self._flush(self._socket)
             await self._socket.close()
 
+    def _headers(self) -> dict[str, str]:
+        try:
+            return dict(self._address.headers)
+        except UsageError as error:
+            raise StreamBrokenError(str(error)) from error  # the token's file may come
+
     async def _connect(self, session: aiohttp.ClientSession) -> None:
+        headers = self._headers()
         async with asyncio.timeout(_CONNECT_TIMEOUT):
             socket = await session.ws_connect(
                 self._address.base_url + _OPEN_STREAM,
-                headers=dict(self._address.headers),
+                headers=headers,
                 ssl=self._address.ssl_context or True,
                 server_hostname=self._address.server_hostname,
                 compress=0,
@@ -326,7 +333,10 @@ class Stream:
 def _remedy(error: BaseException) -> str:
     status = getattr(error, "status", 0)
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        return "Give the client a token (api_key) that may run workers in this namespace."
+        return (
+            "Give the client a token (api_key, PERDURE_TOKEN_FILE) that may run workers in this "
+            "namespace."
+        )
     if status:
         return f"It answers with HTTP {status}: is the address that of a Perdure server?"
     return "Is it running, and is the address right?"

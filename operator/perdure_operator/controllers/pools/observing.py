@@ -8,11 +8,11 @@ from datetime import datetime
 
 from perdure.protocol.verbs import QueueDescription
 from perdure_operator.controllers.actions import ObjectRefused, Outcome
+from perdure_operator.controllers.pools.access import WorkerDefaults
 from perdure_operator.controllers.pools.jobs import JobFacts, JobState
 from perdure_operator.controllers.pools.pods import PodFacts
 from perdure_operator.controllers.pools.templates import (
     Code,
-    WorkerDefaults,
     WorkerTemplate,
     build_template,
 )

@@ -18,11 +18,12 @@ from perdure_operator.cluster import (
 from perdure_operator.controllers.actions import Outcome, Plan
 from perdure_operator.controllers.invalid import plan_invalid
 from perdure_operator.controllers.keys import Key
+from perdure_operator.controllers.pools.access import WorkerDefaults
 from perdure_operator.controllers.pools.jobs import JobFacts, JobState, read_job
 from perdure_operator.controllers.pools.observing import PoolView
 from perdure_operator.controllers.pools.planning import plan_pool
 from perdure_operator.controllers.pools.pods import PodFacts, read_pod
-from perdure_operator.controllers.pools.templates import POOL_LABEL, Code, WorkerDefaults
+from perdure_operator.controllers.pools.templates import POOL_LABEL, Code
 from perdure_operator.controllers.reconciling import converge
 from perdure_operator.controllers.world import World
 from perdure_operator.model import WorkerPool

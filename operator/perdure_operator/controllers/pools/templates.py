@@ -16,11 +16,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 from perdure_operator.cluster import JOBS, Manifest
+from perdure_operator.controllers.pools.access import (
+    WorkerDefaults,
+    access_annotations,
+    access_environment,
+    access_mounts,
+    access_volumes,
+)
 from perdure_operator.controllers.pools.overlaying import overlay
 from perdure_operator.model import WorkerPool
 from perdure_operator.model.workerpool import WORKER_CONTAINER
@@ -44,16 +51,6 @@ _VERSION_LENGTH = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerDefaults:
-    """What the operator adds to every pool."""
-
-    image: str
-    """For code from a ConfigMap, when the pool names no image."""
-    server: str
-    """The address at which workers reach the server."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Code:
     """Code from a ConfigMap."""
 
@@ -74,6 +71,8 @@ class WorkerTemplate:
     pod: Manifest
     """The pod's template, without what differs from Job to Job."""
     version: str
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    """Of the pods, without a say in what version they are."""
 
     def job(self, number: int, *, failures: int = 0, kept: bool = False) -> Manifest:
         """Return the Job of one worker."""
@@ -109,7 +108,10 @@ class WorkerTemplate:
         for container in pod["spec"]["containers"]:
             if container["name"] == WORKER_CONTAINER:
                 container["args"] = [*container["args"], *leaving, "--build-id", self.version]
-        return overlay(pod, {"metadata": {"labels": self._labels()}})
+        metadata: Manifest = {"labels": self._labels()}
+        if self.annotations:
+            metadata["annotations"] = dict(self.annotations)
+        return overlay(pod, {"metadata": metadata})
 
 
 def build_template(pool: WorkerPool, defaults: WorkerDefaults, code: Code | None) -> WorkerTemplate:
@@ -128,7 +130,9 @@ def build_template(pool: WorkerPool, defaults: WorkerDefaults, code: Code | None
     }
     text = json.dumps(defining, sort_keys=True, separators=(",", ":"))
     version = hashlib.sha256(text.encode()).hexdigest()[:_VERSION_LENGTH]
-    return WorkerTemplate(pool=pool, pod=pod, version=version)
+    return WorkerTemplate(
+        pool=pool, pod=pod, version=version, annotations=access_annotations(defaults)
+    )
 
 
 def pool_labels(pool: WorkerPool) -> dict[str, str]:
@@ -174,6 +178,7 @@ def _pod(pool: WorkerPool, defaults: WorkerDefaults, code: Code | None) -> Manif
     volumes: list[Manifest] = [{"name": "tmp", "emptyDir": {}}]
     if pool.spec.code is not None:
         volumes.append({"name": "code", "configMap": {"name": pool.spec.code.config_map}})
+    volumes += access_volumes(defaults)
     spec: Manifest = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
@@ -195,12 +200,13 @@ def _container(pool: WorkerPool, defaults: WorkerDefaults, code: Code | None) ->
     mounts = [{"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108 - the worker's own, in its pod
     if spec.code is not None:
         mounts.append({"name": "code", "mountPath": CODE_PATH})
+    mounts += access_mounts(defaults)
     container: Manifest = {
         "name": WORKER_CONTAINER,
         "image": spec.image or defaults.image,
         "command": ["perdure", "worker"],
         "args": _arguments(pool, defaults, spec.modules or (code.modules if code else ())),
-        "env": _environment(pool),
+        "env": _environment(pool, access_environment(defaults)),
         "volumeMounts": mounts,
         # The last lines of its log are what people need to know of a worker that crashed.
         "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -233,11 +239,12 @@ def _idle_arguments(pool: WorkerPool) -> list[str]:
     return ["--idle-after", f"{pool.spec.scaling.idle_after.total_seconds():g}s"]
 
 
-def _environment(pool: WorkerPool) -> list[Manifest]:
+def _environment(pool: WorkerPool, access: Sequence[Manifest]) -> list[Manifest]:
     ours: list[Manifest] = [
         {"name": "HOME", "value": "/tmp"},  # noqa: S108 - the worker's own, in its pod
         {"name": "PYTHONUNBUFFERED", "value": "1"},
         {"name": "PYTHONDONTWRITEBYTECODE", "value": "1"},
+        *access,
     ]
     theirs = [
         each.model_dump(mode="json", exclude_none=True, by_alias=True) for each in pool.spec.env

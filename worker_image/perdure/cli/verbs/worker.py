@@ -77,13 +77,17 @@ async def _work(
     idle: timedelta | None,
     build_id: str | None,
 ) -> None:
+    from perdure.cli.access import current_access
     from perdure.client import Client
     from perdure.exceptions import UsageError
     from perdure.worker import Worker, WorkerRefusedError
 
     try:
         # Lazy: a worker waits for its server, which may be starting in the pod next door.
-        client = await Client.connect(address, namespace=namespace, lazy=True)
+        access = current_access()
+        client = await Client.connect(
+            address, namespace=namespace, api_key=access.token(), tls=access.tls(), lazy=True
+        )
         await Worker(
             client,
             task_queue=task_queue,
