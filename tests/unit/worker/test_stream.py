@@ -1,5 +1,6 @@
 import asyncio
 import logging
+import socket
 
 import pytest
 
@@ -13,6 +14,7 @@ from perdure.protocol.messages import (
     Refused,
     RunEvicted,
 )
+from perdure.worker import _stream
 from perdure.worker._outbox import Outbox
 from perdure.worker._stream import Stream, WorkerRefusedError
 from support.stream_server import StreamServer
@@ -97,6 +99,17 @@ async def connect(recorder, outbox):
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_an_address_at_which_nobody_answers_is_tried_anew_soon(connect, monkeypatch, caplog):
+    monkeypatch.setattr(_stream, "_REACH_TIMEOUT", 0.01)
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as silent, socket.socket() as first:
+        first.connect(silent.getsockname())  # what comes behind it gets no answer
+        host, port = silent.getsockname()
+        connect(f"{host}:{port}")
+        async with asyncio.timeout(5):
+            while "No connection to the server" not in caplog.text:
+                await asyncio.sleep(0.01)
 
 
 async def test_messages_of_a_frame_are_answered_in_one_frame(connect, recorder):

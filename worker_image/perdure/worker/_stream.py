@@ -39,6 +39,9 @@ MAX_FRAME = 64 * 1024 * 1024
 """The largest frame in bytes, both ways."""
 _FIRST_DELAY, _LAST_DELAY = 0.05, 2.0
 _CONNECT_TIMEOUT = _WELCOME_TIMEOUT = 10.0
+# Nobody answers at the address of a pod that is gone, and a Service may lead there for a moment:
+# only another attempt comes to the pod that took its place.
+_REACH_TIMEOUT = 2.0
 _OPEN_STREAM = "/api/v1/stream"
 
 
@@ -114,7 +117,8 @@ class Stream:
         Raises:
             WorkerRefusedError: the server will not have this worker.
         """
-        async with aiohttp.ClientSession() as session:
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=_REACH_TIMEOUT)
+        async with aiohttp.ClientSession(timeout=limits) as session:
             while not self._closing:
                 try:
                     await self._connect(session)
