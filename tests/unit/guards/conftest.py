@@ -15,10 +15,14 @@ NOW_MS = 1_700_000_000_123
 
 
 class FakeRuntime:
-    """The two things that guards ask of a run."""
+    """What guards ask of a run."""
 
     def __init__(self, seed: int = 7) -> None:
         self.random = random.Random(seed)
+        self.failed_with: Exception | None = None
+
+    def fail_task(self, error: Exception) -> None:
+        self.failed_with = error
 
     def now_ms(self) -> int:
         return NOW_MS

@@ -285,3 +285,42 @@ def test_a_result_that_cannot_be_written_fails_the_task() -> None:
         RunDriver(Strange).activate()
 
     assert isinstance(raised.value.__cause__, ConversionError)
+
+
+def test_a_forbidden_call_fails_the_task_even_when_it_is_caught() -> None:
+    @workflow.defn
+    class Compensating:
+        @workflow.run
+        async def run(self) -> None:
+            try:
+                await asyncio.to_thread(print)
+            except BaseException:
+                await workflow.execute_activity(
+                    "refund", start_to_close_timeout=timedelta(seconds=1)
+                )
+                raise
+
+    run = RunDriver(Compensating)
+    with pytest.raises(WorkflowTaskError, match=r"to_thread .* uses threads") as raised:
+        run.activate()
+
+    assert raised.value.task_cause == "WorkflowError"
+    assert run.commands() == []
+
+
+def test_a_forbidden_call_in_a_query_fails_only_the_query() -> None:
+    @workflow.defn
+    class Asked:
+        @workflow.run
+        async def run(self) -> None:
+            await workflow.wait_condition(lambda: False)
+
+        @workflow.query
+        def state(self) -> None:
+            asyncio.get_running_loop().run_in_executor(None, print)
+
+    run = RunDriver(Asked)
+    run.activate()
+    _, failure = run.instance.query("state")
+    assert "uses threads" in failure.message
+    run.signal("anything").activate()

@@ -133,6 +133,12 @@ class Run:
         """Whether nothing may be asked for right now."""
         return bool(self.loop.read_only)
 
+    def fail_task(self, error: Exception) -> None:
+        """Have the activation fail with ``error``, also when the code catches it."""
+        # A query that does what it must not has failed, and nothing else has.
+        if not self.loop.read_only and not self.evicted:
+            self.task_error = self.task_error or error
+
     def history_length(self) -> int:
         """Return the id of the last event that the run has been told of."""
         return self.last_event

@@ -147,7 +147,7 @@ class Work:
             return self._run.converter.to_payloads(values, what) if values else ()
         except PayloadTooLargeError as error:
             # Also when the code catches it: the same would happen again on every worker.
-            self._run.task_error = self._run.task_error or error
+            self._run.fail_task(error)
             raise
 
 

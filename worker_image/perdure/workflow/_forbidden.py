@@ -22,6 +22,7 @@ from pathlib import Path
 from types import CodeType, FrameType
 
 from perdure.exceptions import UsageError
+from perdure.workflow._runtime import current_or_none
 
 
 class Forbidden(Enum):
@@ -127,11 +128,24 @@ def is_unguarded() -> bool:
 def forbidden_call(kind: Forbidden, called: str) -> ForbiddenCallError:
     """Return the error for a forbidden call that is being made right now.
 
+    The task fails with it even if the code catches it: what it would do then, a compensation
+    perhaps, must not be done because of a mistake in the code.
+
     Args:
         kind: what the call does.
         called: the forbidden function, e.g. ``open('/etc/hosts')``.
     """
     frame, entry = _blamed(sys._getframe(1))  # noqa: SLF001 - the documented way to the caller
+    error = _error_at(frame, entry, kind, called)
+    runtime = current_or_none()
+    if runtime is not None:
+        runtime.fail_task(error)
+    return error
+
+
+def _error_at(
+    frame: FrameType | None, entry: str | None, kind: Forbidden, called: str
+) -> ForbiddenCallError:
     if entry is not None:
         called = f"{entry} ({called})"
         kind = Forbidden.NETWORK if entry.startswith(_NETWORK_LIBRARIES) else kind

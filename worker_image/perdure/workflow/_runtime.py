@@ -64,6 +64,9 @@ class Runtime(Protocol):
     def cancellation_reason(self) -> str | None:
         """Return why the run was asked to end; ``None`` while it was not."""
 
+    def fail_task(self, error: Exception) -> None:
+        """Have the activation fail with ``error``, also when the code catches it."""
+
     def is_failure(self, error: BaseException) -> bool:
         """Whether ``error`` fails the workflow (and not only its task)."""
 
