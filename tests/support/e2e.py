@@ -21,9 +21,7 @@ from support.processes import Process
 
 CHART = CHECKOUT / "charts" / "perdure"
 CRDS = CHECKOUT / "crds"
-CRD_NAMES = tuple(
-    f"{plural}.perdure.dev" for plural in ("workflows", "activities", "workerpools", "schedules")
-)
+CRD_NAMES = tuple(sorted(path.stem for path in CRDS.glob("*.yaml")))
 CONTROL_PLANE = "app.kubernetes.io/component=control-plane"
 POOL_LABEL = "perdure.dev/pool"
 UNINSTALL_WAIT = 120.0  # seconds for what the teams have left to go
