@@ -102,7 +102,7 @@ def test_the_operator_may_do_its_work_in_every_namespace(
         ("create", "pods"),
         ("create", "pods/exec"),
         ("update", "leases.coordination.k8s.io"),
-        ("create", "workflows.perdure.dev"),
+        ("create", "schedules.perdure.dev"),
         ("patch", "configmaps"),
     ],
 )
