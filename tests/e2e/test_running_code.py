@@ -100,26 +100,40 @@ def test_a_workflow_with_a_worker_of_its_own_leaves_nothing_when_it_is_deleted(t
     )
 
 
-@pytest.mark.parametrize("end", ["killed", "deleted by force"])
-def test_an_activity_whose_worker_is_lost_runs_again_on_another(
-    team: Team, killer: Killer, announce: Announce, end: str
+def test_an_activity_whose_worker_is_killed_runs_again_on_another(
+    team: Team, killer: Killer, announce: Announce
 ) -> None:
-    apply_pool(team)
-    team.apply(
-        manifest_of("Workflow", "long", type="TakesLong", input=[4], workerPool=POOL),
-    )
-    team.wait_for("jsonpath={.status.currentStep}=take_long", "workflow/long")
-    lost = team.running_pod(POOL)
+    worker = begin_long_activity(team)
 
     began = time.monotonic()
-    if end == "killed":
-        killer.kill(container_id(team.get(f"pod/{lost}"), "worker"))
-    else:
-        team.kubectl("delete", "pod", lost, "--force", "--grace-period=0")
+    killer.kill(container_id(team.get(f"pod/{worker}"), "worker"))
 
     team.wait_for("condition=Complete", "workflow/long")
-    announce(f"the worker was {end}; an activity of 4 s ended {time.monotonic() - began:.1f} s on")
-    assert team.status("workflow/long")["result"] == 2
+    announce(f"the worker was killed; an activity of 4 s ended {time.monotonic() - began:.1f} s on")
+    assert team.status("workflow/long")["result"] == 2, "the attempt"
+
+
+def test_an_activity_whose_worker_is_deleted_by_force_ends_all_the_same(
+    team: Team, announce: Announce
+) -> None:
+    worker = begin_long_activity(team)
+
+    began = time.monotonic()
+    team.kubectl("delete", "pod", worker, "--force", "--grace-period=0")
+
+    team.wait_for("condition=Complete", "workflow/long")
+    took = time.monotonic() - began
+    announce(f"the worker was deleted by force; an activity of 4 s ended {took:.1f} s on")
+    # The node tells the worker to stop, and may give it the time to finish.
+    assert team.status("workflow/long")["result"] in {1, 2}, "the attempt"
+
+
+def begin_long_activity(team: Team) -> str:
+    """Have a worker in the middle of an activity, and return its pod."""
+    apply_pool(team)
+    team.apply(manifest_of("Workflow", "long", type="TakesLong", input=[4], workerPool=POOL))
+    team.wait_for("jsonpath={.status.currentStep}=take_long", "workflow/long")
+    return team.running_pod(POOL)
 
 
 def test_how_long_five_activities_take(team: Team, announce: Announce) -> None:
