@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+
+import pytest
 
 from support import e2e_worker_code
 from support.cluster import Cluster
@@ -18,11 +21,17 @@ def test_the_charts_own_test_passes(cluster: Cluster, release: Release) -> None:
     assert "Phase:          Succeeded" in said
 
 
-def test_installed_for_one_namespace_it_runs_workflows_there_without_a_cluster_role(
-    cluster: Cluster, images: ClusterImages, release: Release, team: Team
+OPEN: tuple[str, ...] = ()
+GUARDED = ("tls.enabled=true", "auth.mode=kubernetes")
+
+
+@pytest.mark.parametrize("guards", [OPEN, GUARDED], ids=["open", "guarded"])
+def test_installed_for_one_namespace_it_runs_workflows_there_without_a_cluster_role_of_its_own(
+    cluster: Cluster, images: ClusterImages, release: Release, team: Team, guards: tuple[str, ...]
 ) -> None:
     with release.away():  # it would take up the same resources
-        helm_install(cluster, images, team.namespace, "namespaced=true", "crds.install=false")
+        values = ["namespaced=true", "crds.install=false", *guards]
+        helm_install(cluster, images, team.namespace, *values)
         team.give_code("code", CODE)
         pool = {"code": {"configMap": "code"}, "scaling": {"idleAfter": "5s"}}
         team.apply(
@@ -32,5 +41,5 @@ def test_installed_for_one_namespace_it_runs_workflows_there_without_a_cluster_r
         team.wait_for("condition=Complete", "workflow/hello")
 
         manifests = cluster.helm("get", "manifest", "perdure", "-n", team.namespace)
-        assert "kind: ClusterRole" not in manifests
+        assert not re.search("^kind: ClusterRole$", manifests, re.MULTILINE)
         cluster.helm("uninstall", "perdure", "-n", team.namespace, "--wait")

@@ -36,8 +36,12 @@ def test_an_order_outlives_its_worker_the_operator_and_the_server(
 ) -> None:
     manifests = order_manifests(escalate_after=8, remind_after=20)
 
+    began = time.monotonic()
+
     def say(what: str) -> None:
-        announce(f"{what}:\n{team.kubectl('get', 'workflows,workerpools,jobs')}")
+        control_plane = release.kubectl("get", "pods")
+        seen = team.kubectl("get", "workflows,workerpools,jobs")
+        announce(f"{time.monotonic() - began:.1f} s: {what}:\n{control_plane}\n{seen}")
 
     place_order(team, manifests)
     first = team.running_pod(POOL)
@@ -49,6 +53,7 @@ def test_an_order_outlives_its_worker_the_operator_and_the_server(
     team.kubectl("delete", "pod", second, "--force", "--grace-period=0")
     killer.kill(container_id(release.pod(), "operator"))
     wait_for_event(team, "ActivityCompleted: escalate-to-manager")
+    release.wait_restarted("operator")
     say("a worker's pod was deleted by force, and the operator killed")
 
     release.kubectl("delete", "pod", release.pod()["metadata"]["name"])
@@ -58,6 +63,7 @@ def test_an_order_outlives_its_worker_the_operator_and_the_server(
     answer(team)
     killer.kill(container_id(release.pod(), "server"))
     team.wait_for("condition=Complete", WORKFLOW)
+    release.wait_restarted("server")
     say("the server was killed as the answer came in")
 
     assert team.status(WORKFLOW)["phase"] == "Succeeded"

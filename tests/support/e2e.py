@@ -46,6 +46,12 @@ class Release:
         """Return the status of its container: ``server`` or ``operator``."""
         return _container(self.pod(), name)
 
+    def wait_restarted(self, name: str) -> None:
+        """Wait until its pod has seen one of its containers die, and has started it again."""
+        self.cluster.eventually(
+            lambda: self.container(name)["restartCount"] > 0, what=f"{name} started again"
+        )
+
     def wait_ready(self, *, timeout: float = 60) -> None:
         """Wait until the Deployment has its pod ready."""
         self.cluster.wait_for(
