@@ -289,20 +289,17 @@ WATCHED = set().union(
     spell("perdure.dev/workflows/status", "patch"),
     spell("perdure.dev/activities/status", "patch"),
     spell("perdure.dev/workerpools/status", "patch"),
-    spell("batch/jobs", "create get list watch patch delete"),
-    spell("core/pods", "get list watch delete"),
-    spell("core/configmaps", "get list watch"),
-    spell("core/events", "create patch"),
-    spell("events.k8s.io/events", "create patch"),
+    spell("batch/jobs", "create list watch delete"),
+    spell("core/pods", "list watch"),
+    spell("core/configmaps", "get"),
 )
-LEASE = spell("coordination.k8s.io/leases", "get create update")
 
 
 def test_the_operator_may_do_what_it_does_and_nothing_more() -> None:
     """Whoever adds a right says here what for; secrets and tokens are never among them."""
     assert rights(render("defaults"), "ClusterRole") == WATCHED
-    assert rights(render("defaults"), "Role") == LEASE
-    assert rights(render("namespaced"), "Role") == WATCHED | LEASE
+    assert not rights(render("defaults"), "Role")
+    assert rights(render("namespaced"), "Role") == WATCHED
 
 
 @pytest.mark.parametrize("setting", ["defaults", "namespaced", "own-account"])
@@ -311,7 +308,7 @@ def test_every_binding_gives_a_role_that_is_there_to_the_account_of_the_pod(sett
     account = next(pod_specs(manifests))["serviceAccountName"]
 
     bindings = [m for m in manifests if m["kind"].endswith("RoleBinding")]
-    assert len(bindings) == 2
+    assert len(bindings) == 1
     for binding in bindings:
         assert pick(manifests, binding["roleRef"]["kind"], binding["roleRef"]["name"])
         assert binding["subjects"] == [

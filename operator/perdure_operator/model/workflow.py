@@ -232,8 +232,6 @@ class WorkflowStatus(ResourceStatus):
     """The ids of the signals that the run has received."""
     pending_activities: Annotated[int, Field(ge=0)] = 0
     """How many activities of the run are open."""
-    ready_workers: Annotated[int, Field(ge=0)] = 0
-    """How many workers are connected that can take the run's tasks."""
 
 
 class Workflow(Resource):

@@ -33,6 +33,7 @@ from perdure_operator.server.metrics import Metrics
 from perdure_operator.store.port import Outcome, Store, StoreCorruptError, StoreError
 
 if TYPE_CHECKING:
+    from perdure_operator.server.queries import Question
     from perdure_operator.server.sessions import Session
 
 log = logging.getLogger(__name__)
@@ -83,7 +84,7 @@ class HotRun:
     """Of the last time; history has only the first."""
     not_before: Millis = 0
     """When its failed code is tried again."""
-    queries: list[object] = field(default_factory=list)
+    queries: list[Question] = field(default_factory=list)
     """Questions that wait for the task to be over."""
 
     @property

@@ -128,14 +128,12 @@ class Queries:
         """The run's code has been told all, or cannot be run: ask what waits."""
         waiting, hot.queries = hot.queries, []
         for question in waiting:
-            assert isinstance(question, Question)
             self._place_again(hot, question)
 
     def on_broken(self, hot: HotRun) -> None:
         """The run in memory is worthless: what waits on it waits on the one that is read anew."""
         waiting, hot.queries = hot.queries, []
         for question in waiting:
-            assert isinstance(question, Question)
             self._dispatcher.add_query(question.queue, question.id)
 
     def _place_again(self, hot: HotRun, question: Question) -> None:
