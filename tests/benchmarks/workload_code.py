@@ -55,6 +55,23 @@ class Parallel:
 
 
 @workflow.defn
+class ParallelActivities:
+    """Activities, all at once."""
+
+    @workflow.run
+    async def run(self, count: int) -> int:
+        """Return the sum of what they return."""
+        return sum(
+            await asyncio.gather(
+                *(
+                    workflow.execute_activity(nothing_elsewhere, number, **TIMEOUT)
+                    for number in range(count)
+                )
+            )
+        )
+
+
+@workflow.defn
 class Nothing:
     """No step at all."""
 

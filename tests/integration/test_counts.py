@@ -78,3 +78,11 @@ async def test_a_run_without_a_step_costs_two_commits(quiet_scene: Scene) -> Non
 async def test_parallel_steps_share_commits(quiet_scene: Scene) -> None:
     cost = await cost_of_hundred_more(quiet_scene, "Parallel")
     assert cost.commits <= 20
+
+
+@pytest.mark.parametrize("workflow_type", ["Parallel", "ParallelActivities"])
+async def test_ten_thousand_at_once_come_back_and_share_their_commits(
+    quiet_scene: Scene, workflow_type: str
+) -> None:
+    cost = await cost_of(quiet_scene, workflow_type, 10_000)
+    assert cost.commits < 2_000

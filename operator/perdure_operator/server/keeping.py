@@ -51,6 +51,8 @@ class HeldTask:
     id: int
     session: Session
     since: Millis
+    is_sent: bool = False
+    """Whether the worker has been given it; until then its history is being read."""
     acknowledged: int = 0
     """Number of the last report that is on disk."""
     told_number: int = 0
@@ -313,8 +315,11 @@ class Keeper:
         self._metrics.observe_run(row.kind, hot.status, row.status)
         hot.durable, hot.status = row.last_event, row.status
         hot.tail.extend(transition.events)
-        if len(hot.tail) > 2 * TAIL:
-            del hot.tail[:-TAIL]
+        # What the worker that holds the task has not been told stays, however much it is.
+        untold = hot.durable - hot.told if hot.task is not None else 0
+        surplus = len(hot.tail) - max(TAIL, untold)
+        if surplus > TAIL:
+            del hot.tail[:surplus]
         for recorded in transition.events:
             self._metrics.events.labels(ev.event_name(recorded.event)).inc()
 

@@ -129,11 +129,13 @@ class WorkflowTasks:
             return
         if hot.task is held:
             self._send_task(hot, held, events, complete=complete)
+            self._tell(hot)  # what was recorded while it was being read
 
     def _send_task(
         self, hot: HotRun, held: HeldTask, events: list[HistoryEvent], *, complete: bool
     ) -> None:
         hot.sticky = held.session
+        held.is_sent = True
         hot.told = events[-1].id if events else hot.told
         held.session.send(
             msg.WorkflowTask(
@@ -148,7 +150,7 @@ class WorkflowTasks:
 
     def _tell(self, hot: HotRun) -> None:
         held = hot.task
-        if held is None or hot.sticky is not held.session:
+        if held is None or not held.is_sent:
             return  # The task is still being read from the store: it will bring everything.
         events = self._keeper.recent(hot, hot.told)
         assert events is not None, "what a worker has not been told is always in memory"

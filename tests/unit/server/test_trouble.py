@@ -149,3 +149,38 @@ async def test_a_commit_that_failed_is_counted_as_a_failure_only() -> None:
         assert "perdure_store_commits_total 1.0" in counted
         assert "perdure_store_transitions_total 1.0" in counted
         assert "perdure_store_commit_failures_total 1.0" in counted
+
+
+async def test_a_report_of_thousands_of_steps_is_told_back_whole() -> None:
+    async with World() as world:
+        worker = await world.worker()
+        await world.start()
+        task = await worker.take(msg.WorkflowTask)
+        steps = tuple(msg.StepResult(seq=n, name="s") for n in range(1, 3 * keeping.TAIL + 1))
+        await worker.progress(task, steps=steps, done=False)
+        told = await worker.take(msg.TaskEvents)
+        assert [each.id for each in told.events] == list(range(2, 3 * keeping.TAIL + 2))
+
+
+async def test_thousands_of_signals_that_waited_for_a_slot_are_told_from_the_store() -> None:
+    async with World() as world:
+        worker = await world.worker(workflow_slots=1)
+        await world.start()
+        await worker.progress(
+            await worker.take(msg.WorkflowTask), cmd.StartTimer(seq=1, delay=10**6)
+        )
+        await world.start("other")
+        other = await worker.take(msg.WorkflowTask)
+        count = 3 * keeping.TAIL
+        for number in range(count):
+            await world.verbs.signal(SignalRequest(**TARGET, name=f"s{number}"))
+        signalling = asyncio.gather(
+            worker.progress(other, cmd.CompleteWorkflow()),
+            world.verbs.signal(SignalRequest(**TARGET, name="while it is handed out")),
+        )
+        await signalling
+        task = await worker.take(msg.WorkflowTask)
+        events = list(task.events)
+        while events[-1].id < 3 + count + 1:
+            events += (await worker.take(msg.TaskEvents)).events
+        assert [each.id for each in events] == list(range(2, 3 + count + 2))
