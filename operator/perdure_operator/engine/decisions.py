@@ -228,7 +228,10 @@ def record_progress(
     if closes:
         return _up_to_close(events)
     for number, step in enumerate(progress.steps):
-        events.append(_step_event(step, on_step if number == 0 else None))
+        boundary = on_step if number == 0 else None
+        # Said once is enough: thousands of steps would repeat it.
+        news = build_id if boundary is not None and build_id != run.build_id else ""
+        events.append(_step_event(step, boundary, news))
     for command in progress.commands:
         if isinstance(command, cmd.RequestCancelActivity):
             events += cancel_activity(run, command.seq, taken)
@@ -277,7 +280,7 @@ def _boundaries(run: Run, progress: TaskProgress) -> tuple[Sequence[Activation],
     return activations, None
 
 
-def _step_event(step: StepResult, boundary: Activation | None) -> Event:
+def _step_event(step: StepResult, boundary: Activation | None, build_id: str) -> Event:
     through, started = (boundary.through, boundary.started) if boundary else (0, 0)
     if step.failure is not None:
         return ev.StepFailed(
@@ -287,6 +290,7 @@ def _step_event(step: StepResult, boundary: Activation | None) -> Event:
             attempt=step.attempt,
             through=through,
             started=started,
+            build_id=build_id,
         )
     return ev.StepCompleted(
         seq=step.seq,
@@ -295,6 +299,7 @@ def _step_event(step: StepResult, boundary: Activation | None) -> Event:
         attempt=step.attempt,
         through=through,
         started=started,
+        build_id=build_id,
     )
 
 

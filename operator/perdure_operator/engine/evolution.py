@@ -67,6 +67,7 @@ def _workflow_task_completed(
     _told(run, event.through)
     run.busy = event.busy
     run.task_failure = None
+    run.build_id = event.build_id or run.build_id
 
 
 def _workflow_task_failed(run: Run, _recorded: HistoryEvent, event: ev.WorkflowTaskFailed) -> None:
@@ -86,6 +87,7 @@ def _step_closed(run: Run, recorded: HistoryEvent, event: ev.StepCompleted | ev.
     if event.through:
         _told(run, event.through)
     run.task_failure = None
+    run.build_id = event.build_id or run.build_id
     run.last_resolution = recorded.id
     run.last_step = event.name
 

@@ -46,6 +46,9 @@ class Run:
     """When it was last reported, steps were running."""
     task_failure: ev.WorkflowTaskFailed | None = None
     """Set while the newest thing that its code did was to fail."""
+    build_id: str = ""
+    """The version that ran its code last, and with it the one that it is pinned to; empty while
+    no worker that has one has run it."""
 
     scheduled: dict[int, ev.ActivityScheduled] = field(default_factory=dict)
     """Open activities, as asked for."""
@@ -124,4 +127,5 @@ class Run:
             task_pending=self.needs_task and not self.is_suspended,
             watched=self.watched,
             request_id=self.start.request_id,
+            build_id=self.build_id,
         )

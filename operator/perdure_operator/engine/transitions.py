@@ -45,6 +45,8 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
     """The workflow's code has something to be told, or is being told it."""
     watched: bool = False
     request_id: str = ""
+    build_id: str = ""
+    """The version that the run is pinned to, if it is to one."""
 
 
 class OpenActivity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -56,7 +56,8 @@ class ActivityTasks:
         if hot.run.is_suspended:
             return activity
         key = (hot.run.ref.namespace, activity.task_queue)
-        session = self._dispatcher.pick_for_activity(key, scheduled.activity_type)
+        pin = _pin(hot, activity)
+        session = self._dispatcher.pick_for_activity(key, scheduled.activity_type, pin)
         if session is None:
             return activity
         begun = attempts.begin(
@@ -154,7 +155,7 @@ class ActivityTasks:
         if hot.run.is_suspended:
             return
         key = (hot.run.ref.namespace, activity.task_queue)
-        self._dispatcher.add_activity(key, (hot.run_id, activity.seq))
+        self._dispatcher.add_activity(key, (hot.run_id, activity.seq), _pin(hot, activity))
 
     # --- reports ---------------------------------------------------------------------------
 
@@ -309,6 +310,15 @@ class ActivityTasks:
 
     def _pump(self, session: Session) -> None:
         self._dispatcher.pump((session.namespace, session.task_queue))
+
+
+def _pin(hot: HotRun, activity: OpenActivity) -> str:
+    """Return which version's the next attempt is.
+
+    The first is that of the run's own version. When that fails, the current one has every second
+    try, so that code which was mended meanwhile is found, as with workflow code that fails.
+    """
+    return "" if activity.attempt % 2 else hot.run.build_id
 
 
 def _ref(hot: HotRun, activity: OpenActivity) -> AttemptRef:

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from perdure.protocol.verbs import VERBS, ErrorResponse, TargetRequest
 from perdure_operator.cluster import Identity
+from perdure_operator.server import scalers
 from perdure_operator.server.errors import VerbError
 from perdure_operator.server.gates import Gate, OpenGate
 from perdure_operator.server.host import Host
@@ -40,6 +41,7 @@ def build_app(host: Host, gate: Gate | None = None) -> web.Application:
         endpoint = _Endpoint(host, gate, name, request_type, verbs)
         app.router.add_post(f"/api/v1/{name}", endpoint.serve)
     app.router.add_get("/api/v1/stream", streams.serve)
+    app.router.add_get(scalers.PATH, scalers.QueueLoads(host, gate).serve)
     _add_probes(app, host)
 
     async def stop(_app: web.Application) -> None:

@@ -30,8 +30,9 @@ from perdure_operator.server.keeping import HotRun, Keeper
 from perdure_operator.server.metrics import Metrics
 from perdure_operator.server.queries import Queries
 from perdure_operator.server.sessions import Session
+from perdure_operator.server.versions import VersionBook
 from perdure_operator.server.workflow_tasks import WorkflowTasks
-from perdure_operator.store.port import Store, StoreError
+from perdure_operator.store.port import QueueVersions, Store, StoreError
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +73,8 @@ class Host:
         self.changes = Changes()
         self.committer = Committer(store, self.metrics)
         self.keeper = Keeper(store, self.committer, self.metrics, now)
-        self.dispatcher = Dispatcher(now)
+        self.versions = VersionBook()
+        self.dispatcher = Dispatcher(now, self.versions)
         self.alarms = Alarms(store, now)
         parts = (self.keeper, self.dispatcher, self.alarms, self.metrics, now)
         self.workflow_tasks = WorkflowTasks(*parts)
@@ -90,6 +92,7 @@ class Host:
         self.keeper.assign = self.activity_tasks.assign
         self.keeper.listeners = [
             self._set_timers,
+            self.versions.after_commit,
             self.activity_tasks.after_commit,
             self.workflow_tasks.after_commit,
             self._tell_waiters,
@@ -114,8 +117,11 @@ class Host:
         open_runs = await self.store.count_open_runs()
         for status in filter(lambda each: each.is_open, RunStatus):
             self.metrics.runs.labels(status.value).set(open_runs.get(status, 0))
+        self.versions.load(
+            await self.store.declared_versions(), await self.store.count_pinned_runs()
+        )
         for row in await self.store.pending_runs():
-            self.dispatcher.add_run((row.namespace, row.task_queue), row.run_id)
+            self.dispatcher.add_run((row.namespace, row.task_queue), row.run_id, row.build_id)
         absent: defaultdict[str, set[AttemptRef]] = defaultdict(set)
         for due in await self.store.started_activities():
             activity = due.activity
@@ -242,6 +248,24 @@ class Host:
                     session.break_off()
                     refs = self._absent.pop(session.worker_id, set())
                     await self.activity_tasks.lose(session.worker_id, refs)
+
+    # --- versions --------------------------------------------------------------------------
+
+    async def declare_versions(self, versions: QueueVersions) -> None:
+        """Have these versions of a task queue from now on.
+
+        Raises:
+            StoreError: nothing has changed.
+        """
+        key = (versions.namespace, versions.task_queue)
+        before = self.versions.of(key)
+        if (before.current, before.kept) == (versions.current, versions.kept):
+            return
+        await self.store.declare_versions(versions)
+        self.versions.declare(versions)
+        if before.current != versions.current:
+            self.workflow_tasks.on_new_version(key)
+        self.dispatcher.pump(key)
 
     # --- runs ------------------------------------------------------------------------------
 

@@ -86,6 +86,10 @@ class HotRun:
     """Of the last time; history has only the first."""
     not_before: Millis = 0
     """When its failed code is tried again."""
+    strays: bool = False
+    """Its code keeps failing on its version: the next try is the current version's."""
+    counted: str = ""
+    """The version that it is counted for as pinned to."""
     queries: list[Question] = field(default_factory=list)
     """Questions that wait for the task to be over."""
 
@@ -93,6 +97,11 @@ class HotRun:
     def run_id(self) -> str:
         """The run's id."""
         return self.run.ref.run_id
+
+    @property
+    def pin(self) -> str:
+        """The version that its code is to be run by; empty: the current one."""
+        return "" if self.strays else self.run.build_id
 
     @property
     def is_idle(self) -> bool:
@@ -145,9 +154,9 @@ class Keeper:
     # --- at hand ---------------------------------------------------------------------------
 
     @property
-    def failing(self) -> int:
-        """How many runs' code failed when it was last run."""
-        return sum(1 for hot in self._hot.values() if hot.failures)
+    def failing(self) -> list[HotRun]:
+        """The runs whose code failed when it was last run."""
+        return [hot for hot in self._hot.values() if hot.failures]
 
     def peek(self, run_id: str) -> HotRun | None:
         """Return the run if it is in memory."""
@@ -197,7 +206,9 @@ class Keeper:
             )
         for activity in await self._store.read_activities(row.run_id):
             run.activities[activity.seq] = self._revived(activity)
-        return HotRun(run, durable=run.last_event, tail=history[-TAIL:], status=row.status)
+        hot = HotRun(run, durable=run.last_event, tail=history[-TAIL:], status=row.status)
+        hot.counted = row.build_id if row.closed is None else ""
+        return hot
 
     def _revived(self, activity: OpenActivity) -> OpenActivity:
         """Give a running attempt the benefit of the doubt for the time the server was away."""

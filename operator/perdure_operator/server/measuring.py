@@ -26,7 +26,7 @@ def measure(host: Host) -> None:
         metrics.backlog.labels(kind).set(load.backlog)
         metrics.oldest.labels(kind).set(load.oldest / 1000)
         metrics.unattended.labels(kind).set(load.unattended)
-    metrics.runs_failing.set(host.keeper.failing)
+    metrics.runs_failing.set(len(host.keeper.failing))
     metrics.runs_damaged.set(len(host.keeper.damaged))
     _measure_slots(metrics, host.sessions)
     if host.settings.data_folder is not None:

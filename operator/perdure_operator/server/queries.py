@@ -27,6 +27,8 @@ class Question:
     answer: asyncio.Future[msg.QueryAnswer]
     session: Session | None = None
     """The worker that was asked."""
+    pin: str = ""
+    """Which version's workers may be asked, see :mod:`.versions`."""
 
 
 class Queries:
@@ -94,12 +96,13 @@ class Queries:
         if hot.task is not None or is_behind or hot.commits:
             hot.queries.append(question)
             return
-        session = hot.sticky if hot.sticky is not None and hot.sticky.is_open else None
-        session = session or self._dispatcher.pick_for_query(
-            question.queue, hot.run.start.workflow_type
-        )
+        session, question.pin = hot.sticky, hot.pin
+        if session is None or not session.is_open or not self._dispatcher.lets(session, hot.pin):
+            session = self._dispatcher.pick_for_query(
+                question.queue, hot.run.start.workflow_type, hot.pin
+            )
         if session is None:
-            self._dispatcher.add_query(question.queue, question.id)
+            self._dispatcher.add_query(question.queue, question.id, question.pin)
             return
         question.session = session
         complete = hot.sticky is not session or hot.run.is_suspended
@@ -134,7 +137,7 @@ class Queries:
         """The run in memory is worthless: what waits on it waits on the one that is read anew."""
         waiting, hot.queries = hot.queries, []
         for question in waiting:
-            self._dispatcher.add_query(question.queue, question.id)
+            self._dispatcher.add_query(question.queue, question.id, question.pin)
 
     def _place_again(self, hot: HotRun, question: Question) -> None:
         async def place() -> None:
@@ -167,4 +170,4 @@ class Queries:
         for question in list(self._questions.values()):
             if question.session is session and not question.answer.done():
                 question.session = None
-                self._dispatcher.add_query(question.queue, question.id)
+                self._dispatcher.add_query(question.queue, question.id, question.pin)

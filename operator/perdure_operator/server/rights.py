@@ -69,6 +69,11 @@ def rights_to_work(hello: Hello) -> tuple[Right, ...]:
     )
 
 
+def rights_to_scale(namespace: str, task_queue: str) -> tuple[Right, ...]:
+    """Return what it takes to read how much work one queue has."""
+    return (Right(verb="get", resource=WORKER_POOLS.plural, namespace=namespace, name=task_queue),)
+
+
 def explain(identity: Identity, right: Right) -> str:
     """Return what is missing, and the commands by which it is granted."""
     what = f"{right.resource}.{right.group}{'/' * bool(right.subresource)}{right.subresource}"
@@ -126,11 +131,16 @@ def _to_see_queues(request: vb.QueuesRequest) -> tuple[Right, ...]:
     return (Right(verb="list", resource=WORKER_POOLS.plural, namespace=request.namespace),)
 
 
+def _to_set_version(request: vb.SetCurrentVersionRequest) -> tuple[Right, ...]:
+    return (Right(verb="patch", resource=WORKER_POOLS.plural, namespace=request.namespace),)
+
+
 _TABLE: dict[type, Callable[[Any], tuple[Right, ...]]] = {
     vb.StartRequest: _to_start,
     vb.ImportRequest: _to_import,
     vb.ListRequest: _to_list,
     vb.WatchRequest: _to_watch,
     vb.QueuesRequest: _to_see_queues,
+    vb.SetCurrentVersionRequest: _to_set_version,
 }
 """Requests that are not about one run."""

@@ -20,6 +20,7 @@ from perdure_operator.server.errors import VerbError, unavailable
 from perdure_operator.server.host import Host
 from perdure_operator.server.keeping import HotRun, LostError
 from perdure_operator.server.limits import MAX_ID_LENGTH, oversize
+from perdure_operator.server.versioning import read_versions
 from perdure_operator.store.port import Outcome, RunFilter
 
 MAX_WAIT = 60.0
@@ -50,6 +51,7 @@ class Verbs:
             vb.ListRequest: self.list,
             vb.WatchRequest: self.watch,
             vb.QueuesRequest: self.queues,
+            vb.SetCurrentVersionRequest: self.set_current_version,
         }
         """The method for each type of request."""
 
@@ -275,6 +277,11 @@ class Verbs:
                     version=version, queues=self._host.dispatcher.describe(request.namespace)
                 )
             await asyncio.sleep(min(QUEUE_POLL, left))
+
+    async def set_current_version(self, request: vb.SetCurrentVersionRequest) -> vb.Done:
+        """Have new runs of a task queue go to a version."""
+        await self._host.declare_versions(read_versions(request))
+        return vb.Done()
 
     def _queues_now(self) -> int:
         seen = self._host.dispatcher.describe("")

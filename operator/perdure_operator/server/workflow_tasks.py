@@ -85,14 +85,24 @@ class WorkflowTasks:
             return
         if hot.not_before > self._now():
             return
-        session = hot.sticky if hot.sticky is not None and hot.sticky.has_workflow_slot else None
-        key = _queue_of(hot)
-        session = session or self._dispatcher.pick_for_workflow(key, hot.run.start.workflow_type)
+        key, session = _queue_of(hot), hot.sticky
+        if session is None or not session.has_workflow_slot or not self._lets(session, hot):
+            session = self._dispatcher.pick_for_workflow(key, hot.run.start.workflow_type, hot.pin)
         if session is None:
-            self._dispatcher.add_run(key, hot.run_id)
+            self._dispatcher.add_run(key, hot.run_id, hot.pin)
         else:
             self._metrics.observe_wait("workflow", 0 if since is None else self._now() - since)
             self._hand(hot, session)
+
+    def _lets(self, session: Session, hot: HotRun) -> bool:
+        return self._dispatcher.lets(session, hot.pin)
+
+    def on_new_version(self, key: QueueKey) -> None:
+        """Another version is the current one: code that kept failing may be mended in it."""
+        for hot in self._keeper.failing:
+            if _queue_of(hot) == key:
+                hot.strays, hot.not_before = True, 0
+                self.advance(hot)
 
     async def offer(self, run_id: str, since: Millis) -> None:
         """A worker has a slot for this run, which has waited for one."""
@@ -197,6 +207,7 @@ class WorkflowTasks:
             self.advance(hot)
             return
         hot.failures, hot.failure_cause, hot.failure = 0, "", None
+        hot.strays = False
 
         def recorded() -> None:
             held.acknowledged = report.number
@@ -223,6 +234,9 @@ class WorkflowTasks:
         self._metrics.observe_task_failure(cause)
         hot.sticky = None
         hot.failures += 1
+        # Once may be bad luck. Then its own version and the current one take turns: one that is
+        # broken would else never get on, and a newer one that does not fit is not to keep it.
+        hot.strays = hot.failures > 1 and not hot.strays
         hot.failure_cause, hot.failure = cause, failure
         backoff = min(MAX_BACKOFF, FIRST_BACKOFF * 2 ** min(hot.failures - 1, 10))
         hot.not_before = self._now() + backoff

@@ -20,6 +20,7 @@ from perdure_operator.store.port import (
     DueActivity,
     DueTimer,
     Outcome,
+    QueueVersions,
     RunFilter,
     StoreUnavailableError,
 )
@@ -47,6 +48,7 @@ class MemoryStore:
         self._change = 0
         self._runs: dict[str, _Run] = {}
         self._open_runs: dict[tuple[str, str], str] = {}
+        self._versions: dict[tuple[str, str], QueueVersions] = {}
 
     async def open(self) -> None:
         """Make the store ready."""
@@ -134,6 +136,28 @@ class MemoryStore:
         """Return how many open runs there are, by status."""
         statuses = (run.row.status for run in self._use().values())
         return Counter(status for status in statuses if status.is_open)
+
+    async def count_pinned_runs(self) -> dict[tuple[str, str, str], int]:
+        """Return how many open runs are pinned, by namespace, task queue and build id."""
+        rows = (run.row for run in self._use().values())
+        return Counter(
+            (row.namespace, row.task_queue, row.build_id)
+            for row in rows
+            if row.build_id and row.closed is None
+        )
+
+    async def declare_versions(self, versions: QueueVersions) -> None:
+        """Have these versions of a task queue instead of those before."""
+        self._use()
+        key = (versions.namespace, versions.task_queue)
+        self._versions.pop(key, None)
+        if versions.current:
+            self._versions[key] = versions
+
+    async def declared_versions(self) -> list[QueueVersions]:
+        """Return what is declared, by namespace and task queue."""
+        self._use()
+        return [self._versions[key] for key in sorted(self._versions)]
 
     async def watched_changes(self, *, cursor: int, limit: int) -> tuple[int, list[RunRow]]:
         """Return watched runs changed after ``cursor``, oldest change first."""

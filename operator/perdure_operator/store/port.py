@@ -1,8 +1,9 @@
 """What the server asks of a store.
 
-The one writing method is :meth:`Store.commit`: many runs' transitions in one durable
-transaction. Everything else reads. Methods are coroutines for stores that are reached over a
-network; SQLite answers on the spot.
+Runs are written by one method, :meth:`Store.commit`: many runs' transitions in one durable
+transaction. Which versions of the code serve a task queue is written by
+:meth:`Store.declare_versions`. Everything else reads. Methods are coroutines for stores that are
+reached over a network; SQLite answers on the spot.
 """
 
 from __future__ import annotations
@@ -68,6 +69,18 @@ class DueActivity:
 
     run_id: str
     activity: OpenActivity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueVersions:
+    """Which versions of code there are for a task queue, as somebody declared it."""
+
+    namespace: str
+    task_queue: str
+    current: str = ""
+    """The one for new runs; empty: nothing is declared."""
+    kept: tuple[str, ...] = ()
+    """Older ones that still serve the runs pinned to them."""
 
 
 class Store(Protocol):
@@ -140,6 +153,23 @@ class Store(Protocol):
 
     async def count_open_runs(self) -> dict[RunStatus, int]:
         """Return how many open runs there are, by status; one that no run has may be missing."""
+
+    async def count_pinned_runs(self) -> dict[tuple[str, str, str], int]:
+        """Return how many open runs are pinned, by namespace, task queue and build id.
+
+        It costs a pass over them: the server asks when it starts, and counts from then on.
+        """
+
+    async def declare_versions(self, versions: QueueVersions) -> None:
+        """Have these versions of a task queue instead of those before, durably.
+
+        Raises:
+            StoreUnavailableError: nothing was written.
+            StoreCorruptError: nothing was written.
+        """
+
+    async def declared_versions(self) -> list[QueueVersions]:
+        """Return what is declared, by namespace and task queue; of a queue without, nothing."""
 
     async def watched_changes(self, *, cursor: int, limit: int) -> tuple[int, list[RunRow]]:
         """Return watched runs changed after ``cursor``, each once, oldest change first.

@@ -25,6 +25,7 @@ from perdure_operator.store.port import (
     DueActivity,
     DueTimer,
     Outcome,
+    QueueVersions,
     RunFilter,
     StoreCorruptError,
     StoreUnavailableError,
@@ -92,11 +93,8 @@ class SqliteStore:
         if not transitions:
             return []
 
-        try:
-            return _write(opened, transitions)
-        except sqlite3.Error as error:
-            self._raise_translated(error)
-            raise
+        with self._translated(), _transaction(opened):
+            return opened.writer.write(transitions)
 
     async def get_run(self, run_id: str) -> RunRow | None:
         """Return the row of a run."""
@@ -152,6 +150,24 @@ class SqliteStore:
         with self._translated():
             return self._use().reader.count_open_runs()
 
+    async def count_pinned_runs(self) -> dict[tuple[str, str, str], int]:
+        """Return how many open runs are pinned, by namespace, task queue and build id."""
+        with self._translated():
+            return self._use().reader.count_pinned_runs()
+
+    async def declare_versions(self, versions: QueueVersions) -> None:
+        """Have these versions of a task queue, durably; see :meth:`Store.declare_versions`."""
+        if self._damage:
+            raise StoreCorruptError(self._damage)
+        opened = self._use()
+        with self._translated(), _transaction(opened):
+            opened.writer.write_versions(versions)
+
+    async def declared_versions(self) -> list[QueueVersions]:
+        """Return what is declared, by namespace and task queue."""
+        with self._translated():
+            return self._use().reader.declared_versions()
+
     async def watched_changes(self, *, cursor: int, limit: int) -> tuple[int, list[RunRow]]:
         """Return watched runs changed after ``cursor``, oldest change first."""
         with self._translated():
@@ -186,12 +202,13 @@ class SqliteStore:
             raise meant from error
 
 
-def _write(opened: _Opened, transitions: Sequence[Transition]) -> list[Outcome]:
-    """Write a batch in a transaction of its own, or nothing of it."""
+@contextmanager
+def _transaction(opened: _Opened) -> Iterator[None]:
+    """Write what is written within, durably, or nothing of it."""
     execute = opened.connection.execute
     try:
         execute("BEGIN IMMEDIATE")
-        outcomes = opened.writer.write(transitions)
+        yield
         execute("COMMIT")
     except BaseException:
         opened.writer.forget()
@@ -200,4 +217,3 @@ def _write(opened: _Opened, transitions: Sequence[Transition]) -> list[Outcome]:
             if opened.connection.in_transaction:
                 execute("ROLLBACK")
         raise
-    return outcomes

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
+from itertools import groupby
 from typing import Any, LiteralString
 
 import msgspec
@@ -18,7 +19,7 @@ from perdure.protocol.payloads import Millis
 from perdure.protocol.verbs import RunStatus
 from perdure_operator.engine.transitions import OpenActivity, RunRow, Timer
 from perdure_operator.store import sqlite_statements as sql
-from perdure_operator.store.port import DueActivity, DueTimer, RunFilter
+from perdure_operator.store.port import DueActivity, DueTimer, QueueVersions, RunFilter
 
 _decode_activity = msgspec.msgpack.Decoder(OpenActivity).decode
 
@@ -102,6 +103,24 @@ class SqliteReader:
         open_ = [status.value for status in RunStatus if status.is_open]
         rows = self._execute(sql.COUNT_OPEN_RUNS, open_).fetchall()
         return {RunStatus(status): number for status, number in rows}
+
+    def count_pinned_runs(self) -> dict[tuple[str, str, str], int]:
+        """Return how many open runs are pinned to each version."""
+        rows = self._execute(sql.COUNT_PINNED_RUNS).fetchall()
+        return {(space, queue, build_id): number for space, queue, build_id, number in rows}
+
+    def declared_versions(self) -> list[QueueVersions]:
+        """Return the versions of every task queue that has any."""
+        rows = self._execute(sql.READ_VERSIONS).fetchall()
+        found = []
+        for (namespace, task_queue), of_queue in groupby(rows, key=lambda row: row[:2]):
+            current, *kept = (build_id for _, _, build_id in of_queue)
+            found.append(
+                QueueVersions(
+                    namespace=namespace, task_queue=task_queue, current=current, kept=tuple(kept)
+                )
+            )
+        return found
 
     def watched_changes(self, cursor: int, limit: int) -> tuple[int, list[RunRow]]:
         """Return watched runs that changed after ``cursor``, and the cursor of the last."""

@@ -26,12 +26,13 @@ RUN_COLUMNS: Final = (
     "task_pending",
     "watched",
     "request_id",
+    "build_id",
 )
 
 _SELECT_RUN: Final = (
     "SELECT namespace, workflow_id, run_id, kind, workflow_type, task_queue, status, version,"
     " started, closed, last_event, history_bytes, digest, current_step, task_pending, watched,"
-    " request_id FROM runs"
+    " request_id, build_id FROM runs"
 )
 _NEWEST_FIRST: Final = " ORDER BY started DESC, run_id DESC"
 
@@ -39,7 +40,8 @@ _NEWEST_FIRST: Final = " ORDER BY started DESC, run_id DESC"
 CREATE_RUN: Final = (
     "INSERT INTO runs (namespace, workflow_id, run_id, kind, workflow_type, task_queue, status,"
     " version, started, closed, last_event, history_bytes, digest, current_step, task_pending,"
-    " watched, request_id, change) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " watched, request_id, build_id, change)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
 # Move a run on, if it is at the expected version, where nothing that is indexed changes.
@@ -51,12 +53,15 @@ ADVANCE_RUN: Final = (
 # Move a run on, if it is at the expected version; an empty change leaves the last one.
 CHANGE_RUN: Final = (
     "UPDATE runs SET version = ?, last_event = ?, history_bytes = ?, digest = ?, current_step = ?,"
-    " status = ?, closed = ?, task_pending = ?, watched = ?, change = coalesce(?, change)"
+    " status = ?, closed = ?, task_pending = ?, watched = ?, build_id = ?,"
+    " change = coalesce(?, change)"
     " WHERE id = ? AND version = ?"
 )
 
 # What the writer remembers of a run: its number and what is indexed.
-KNOW_RUN: Final = "SELECT id, status, closed, task_pending, watched FROM runs WHERE run_id = ?"
+KNOW_RUN: Final = (
+    "SELECT id, status, closed, task_pending, watched, build_id FROM runs WHERE run_id = ?"
+)
 
 # Why a change was refused: because of the version, or because of another open run.
 VERSION_OF_RUN: Final = "SELECT version FROM runs WHERE run_id = ?"
@@ -102,6 +107,23 @@ PENDING_RUNS: Final = _SELECT_RUN + " WHERE task_pending AND closed IS NULL ORDE
 
 # How many runs have one of two statuses: those of open runs.
 COUNT_OPEN_RUNS: Final = "SELECT status, count(*) FROM runs WHERE status IN (?, ?) GROUP BY status"
+
+# How many open runs are pinned to each version.
+COUNT_PINNED_RUNS: Final = (
+    "SELECT namespace, task_queue, build_id, count(*) FROM runs"
+    " WHERE closed IS NULL AND build_id <> '' GROUP BY namespace, task_queue, build_id"
+)
+
+# Versions of a task queue are written anew, whole.
+DROP_VERSIONS: Final = "DELETE FROM versions WHERE namespace = ? AND task_queue = ?"
+PUT_VERSION: Final = (
+    "INSERT INTO versions (namespace, task_queue, place, build_id) VALUES (?, ?, ?, ?)"
+)
+
+# Every version of every task queue; the current one of each first.
+READ_VERSIONS: Final = (
+    "SELECT namespace, task_queue, build_id FROM versions ORDER BY namespace, task_queue, place"
+)
 
 # Watched runs by their last change; the change comes last.
 WATCHED_CHANGES: Final = (

@@ -17,11 +17,11 @@ from perdure.protocol.events import encode_events
 from perdure.protocol.payloads import Millis
 from perdure_operator.engine.transitions import RunRow, Transition
 from perdure_operator.store import sqlite_statements as sql
-from perdure_operator.store.port import Outcome
+from perdure_operator.store.port import Outcome, QueueVersions
 
 _encode_activity = msgspec.msgpack.Encoder().encode
 
-_Indexed = tuple[str, Millis | None, bool, bool]
+_Indexed = tuple[str, Millis | None, bool, bool, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,14 @@ class SqliteWriter:
                 losers.add(run_id)
             outcomes.append(outcome)
         return outcomes
+
+    def write_versions(self, versions: QueueVersions) -> None:
+        """Write which versions a task queue has, in place of those that it had."""
+        queue = (versions.namespace, versions.task_queue)
+        self._execute(sql.DROP_VERSIONS, queue)
+        declared = (versions.current, *versions.kept) if versions.current else ()
+        for place, build_id in enumerate(declared):
+            self._execute(sql.PUT_VERSION, (*queue, place, build_id))
 
     def forget(self) -> None:
         """Drop what is remembered: it may tell of what was never committed."""
@@ -130,8 +138,8 @@ class SqliteWriter:
         found = self._execute(sql.KNOW_RUN, (run_id,)).fetchone()
         if found is None:
             return None
-        run, status, closed, task_pending, watched = found
-        return _Known(run, (status, closed, bool(task_pending), bool(watched)))
+        run, status, closed, task_pending, watched, build_id = found
+        return _Known(run, (status, closed, bool(task_pending), bool(watched), build_id))
 
     def _remember(self, run: int, row: RunRow) -> None:
         if row.closed is not None:
@@ -149,4 +157,4 @@ class SqliteWriter:
 
 
 def _indexed(row: RunRow) -> _Indexed:
-    return (row.status.value, row.closed, row.task_pending, row.watched)
+    return (row.status.value, row.closed, row.task_pending, row.watched, row.build_id)

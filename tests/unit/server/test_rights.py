@@ -13,7 +13,7 @@ from perdure.protocol.events import HistoryEvent, WorkflowStarted
 from perdure.protocol.messages import Hello
 from perdure.protocol.verbs import IdConflictPolicy
 from perdure_operator.cluster import Identity, Right
-from perdure_operator.server.rights import explain, rights_for, rights_to_work
+from perdure_operator.server.rights import explain, rights_for, rights_to_scale, rights_to_work
 
 TARGET: dict[str, Any] = {"namespace": "shop", "workflow_id": "order-42"}
 START: dict[str, Any] = {**TARGET, "workflow_type": "Order", "task_queue": "q"}
@@ -65,6 +65,10 @@ TABLE: list[tuple[vb._Verb, list[str]]] = [
     (vb.WatchRequest(), ["watch workflows *:*", "watch activities *:*"]),
     (vb.QueuesRequest(namespace="shop"), ["list workerpools shop:*"]),
     (vb.QueuesRequest(), ["list workerpools *:*"]),
+    (
+        vb.SetCurrentVersionRequest(namespace="shop", task_queue="orders", build_id="v2"),
+        ["patch workerpools shop:*"],
+    ),
 ]
 
 
@@ -89,6 +93,10 @@ def test_what_is_asked_of_an_activity_is_reviewed_as_an_activity() -> None:
 def test_a_worker_needs_to_connect_in_its_namespace() -> None:
     hello = Hello(worker_id="w", identity="w@h", namespace="shop", task_queue="orders")
     assert spell(rights_to_work(hello)) == ["create workerpools/connect shop:orders"]
+
+
+def test_a_scaler_needs_to_read_the_queue_as_if_it_were_a_pool_of_its_name() -> None:
+    assert spell(rights_to_scale("shop", "orders")) == ["get workerpools shop:orders"]
 
 
 @pytest.mark.parametrize(

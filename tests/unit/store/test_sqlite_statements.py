@@ -16,7 +16,13 @@ from perdure_operator.store.sqlite_database import migrations
 
 STATEMENTS = {name: text for name, text in vars(sql).items() if re.fullmatch("[A-Z][A-Z_]+", name)}
 del STATEMENTS["RUN_COLUMNS"]
-SCANS = {"STARTED_ACTIVITIES", "PENDING_RUNS", "LAST_CHANGE"}
+SCANS = {
+    "COUNT_PINNED_RUNS",
+    "LAST_CHANGE",
+    "PENDING_RUNS",
+    "READ_VERSIONS",
+    "STARTED_ACTIVITIES",
+}
 """These read a whole table or a whole partial index, once after a start."""
 
 

@@ -151,6 +151,8 @@ class StepCompleted(_Event, frozen=True, kw_only=True, omit_defaults=True):
     """See the module; 0 when a WorkflowTaskCompleted says it already."""
     started: Millis = 0
     """With ``through``: the time of that activation."""
+    build_id: str = ""
+    """With ``through``, when the history did not say so yet: which version ran the code."""
 
 
 class StepFailed(_Event, frozen=True, kw_only=True, omit_defaults=True):
@@ -162,6 +164,7 @@ class StepFailed(_Event, frozen=True, kw_only=True, omit_defaults=True):
     attempt: int = 1
     through: int = 0
     started: Millis = 0
+    build_id: str = ""
 
 
 class TimerStarted(_Event, frozen=True, kw_only=True, omit_defaults=True):

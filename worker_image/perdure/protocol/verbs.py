@@ -323,6 +323,18 @@ class WorkerDescription(_Verb, frozen=True, kw_only=True, omit_defaults=True):
     draining: bool = False
 
 
+class VersionDescription(_Verb, frozen=True, kw_only=True, omit_defaults=True):
+    """One version of the code behind a task queue whose versions are declared."""
+
+    build_id: str
+    backlog: int = 0
+    """Tasks and queries that wait for a worker of this version."""
+    held: int = 0
+    """Tasks that workers of this version work on."""
+    open_runs: int = 0
+    """Open runs that are pinned to it, waiting ones as well."""
+
+
 class QueueDescription(_Verb, frozen=True, kw_only=True, omit_defaults=True):
     """One task queue."""
 
@@ -335,6 +347,12 @@ class QueueDescription(_Verb, frozen=True, kw_only=True, omit_defaults=True):
     oldest: Millis | None = None
     """Since when the oldest of the backlog waits."""
     workers: tuple[WorkerDescription, ...] = ()
+    current: str = ""
+    """The declared version for new runs; empty: none is declared, any worker takes anything."""
+    kept: tuple[str, ...] = ()
+    """Declared older versions, which still serve the runs pinned to them."""
+    versions: tuple[VersionDescription, ...] = ()
+    """Each version that is declared, the current one first."""
 
 
 class QueuesResponse(_Verb, frozen=True, kw_only=True, omit_defaults=True):
@@ -342,6 +360,21 @@ class QueuesResponse(_Verb, frozen=True, kw_only=True, omit_defaults=True):
 
     version: int
     queues: tuple[QueueDescription, ...] = ()
+
+
+class SetCurrentVersionRequest(_Verb, frozen=True, kw_only=True, omit_defaults=True):
+    """``set-current-version``: which version of the code new runs of a task queue are for.
+
+    Runs that a kept version is named for stay with it; those pinned to a version that is neither
+    current nor kept go to the current one. Answered with :class:`Done`.
+    """
+
+    namespace: str
+    task_queue: str
+    build_id: str
+    """Empty: versions are of no account, any worker takes anything."""
+    kept: tuple[str, ...] = ()
+    """Older versions whose workers go on serving the runs that are pinned to them."""
 
 
 class ErrorResponse(_Verb, frozen=True, kw_only=True, omit_defaults=True):
@@ -373,5 +406,6 @@ VERBS: dict[type[_Verb], tuple[str, type[_Verb]]] = {
     ListRequest: ("list", ListResponse),
     WatchRequest: ("watch", WatchResponse),
     QueuesRequest: ("queues", QueuesResponse),
+    SetCurrentVersionRequest: ("set-current-version", Done),
 }
 """Every verb: its request's type, its name in the address, its response's type."""
