@@ -291,7 +291,8 @@ WATCHED = set().union(
     spell("perdure.dev/workerpools/status", "patch"),
     spell("batch/jobs", "create list watch delete"),
     spell("core/pods", "list watch"),
-    spell("core/configmaps", "get"),
+    spell("core/configmaps", "get create"),
+    spell("apps/controllerrevisions", "create list delete"),
 )
 
 

@@ -85,6 +85,8 @@ def test_installing_again_changes_nothing_that_would_restart_the_pod(
         ("create", "jobs.batch"),
         ("watch", "pods"),
         ("get", "configmaps"),
+        ("create", "configmaps"),
+        ("delete", "controllerrevisions.apps"),
     ],
 )
 def test_the_operator_may_do_its_work_in_every_namespace(
@@ -104,6 +106,7 @@ def test_the_operator_may_do_its_work_in_every_namespace(
         ("update", "leases.coordination.k8s.io"),
         ("create", "schedules.perdure.dev"),
         ("patch", "configmaps"),
+        ("delete", "configmaps"),
     ],
 )
 def test_the_operator_may_not_do_what_is_not_its_work(

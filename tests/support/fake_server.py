@@ -71,12 +71,14 @@ class FakeServer:
         self.refusal: tuple[str, str] | None = None
         """The code and message that the next starts and signals are refused with."""
         self.queues: tuple[vb.QueueDescription, ...] = ()
+        self.declared: dict[tuple[str, str], vb.SetCurrentVersionRequest] = {}
+        """The versions of each task queue."""
 
     async def call(self, request: Any) -> Any:
         if self.is_away:
             raise error_for("Unavailable", "no server answers")
         self.calls.append(request)
-        return getattr(self, f"_{vb.VERBS[type(request)][0]}")(request)
+        return getattr(self, f"_{vb.VERBS[type(request)][0].replace('-', '_')}")(request)
 
     def asked(self, kind: type) -> list[Any]:
         """Return the requests of one kind, in order."""
@@ -205,6 +207,10 @@ class FakeServer:
         return vb.ResultResponse(
             run_id=run.run_id, status=run.status, result=run.result, failure=run.failure
         )
+
+    def _set_current_version(self, request: vb.SetCurrentVersionRequest) -> vb.Done:
+        self.declared[request.namespace, request.task_queue] = request
+        return vb.Done()
 
     def _find(self, request: vb.TargetRequest) -> FakeRun:
         of_id = [

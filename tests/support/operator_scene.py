@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from perdure.protocol.verbs import QueueDescription, WorkerDescription
+from perdure.protocol.verbs import QueueDescription, VersionDescription, WorkerDescription
 from perdure_operator.cluster import (
     ACTIVITIES,
     CONFIG_MAPS,
@@ -110,14 +111,33 @@ class Scene:
         self.cluster.add(CONFIG_MAPS, body)
 
     def tell_queue(
-        self, backlog: int = 0, held: int = 0, workers: tuple[str, ...] = (), queue: str = "orders"
+        self,
+        backlog: int = 0,
+        held: int = 0,
+        workers: tuple[str, ...] = (),
+        queue: str = "orders",
+        versions: Mapping[str, VersionDescription] | None = None,
     ) -> None:
-        """Have the server tell of a task queue; a worker is given by its version."""
+        """Have the server tell of a task queue, with the versions that were declared for it.
+
+        A worker is given by its version. All work is the current version's, unless ``versions``
+        says of one what there is of it.
+        """
+        declared = self.server.declared.get((NAMESPACE, queue))
+        current, kept = (declared.build_id, declared.kept) if declared else ("", ())
+        told = {current: VersionDescription(build_id=current, backlog=backlog, held=held)}
+        told |= versions or {}
         description = QueueDescription(
             namespace=NAMESPACE,
             task_queue=queue,
             backlog=backlog,
             held=held,
+            current=current,
+            kept=kept,
+            versions=tuple(
+                told.get(each, VersionDescription(build_id=each))
+                for each in ((current, *kept) if current else ())
+            ),
             workers=tuple(
                 WorkerDescription(worker_id=f"w{number}", identity=f"w{number}", build_id=version)
                 for number, version in enumerate(workers)

@@ -17,6 +17,7 @@ from perdure_operator.cluster.errors import (
 from perdure_operator.cluster.kinds import (
     ACTIVITIES,
     CONFIG_MAPS,
+    CONTROLLER_REVISIONS,
     JOBS,
     PODS,
     SCHEDULES,
@@ -37,6 +38,7 @@ from perdure_operator.cluster.reviews import (
 __all__ = [
     "ACTIVITIES",
     "CONFIG_MAPS",
+    "CONTROLLER_REVISIONS",
     "JOBS",
     "PODS",
     "SCHEDULES",

@@ -48,4 +48,7 @@ WORKER_POOLS = ObjectKind(group=GROUP, version=VERSION, kind="WorkerPool", plura
 SCHEDULES = ObjectKind(group=GROUP, version=VERSION, kind="Schedule", plural="schedules")
 JOBS = ObjectKind(group="batch", version="v1", kind="Job", plural="jobs")
 PODS = ObjectKind(group="", version="v1", kind="Pod", plural="pods")
+CONTROLLER_REVISIONS = ObjectKind(
+    group="apps", version="v1", kind="ControllerRevision", plural="controllerrevisions"
+)
 CONFIG_MAPS = ObjectKind(group="", version="v1", kind="ConfigMap", plural="configmaps")

@@ -87,6 +87,13 @@ class SteerRun:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeclareVersions:
+    """Have the server send runs to these versions of a task queue's code."""
+
+    request: vb.SetCurrentVersionRequest
+
+
 Action = (
     WriteStatus
     | SetFinalizer
@@ -96,6 +103,7 @@ Action = (
     | StartRun
     | ImportRun
     | SteerRun
+    | DeclareVersions
 )
 
 
@@ -232,6 +240,13 @@ class ServerAway:
     message: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionsDeclared:
+    """The server knows, durably, which versions there are."""
+
+    request: vb.SetCurrentVersionRequest
+
+
 Outcome = (
     ServerAway
     | RunStarted
@@ -243,4 +258,5 @@ Outcome = (
     | ObjectRefused
     | NameTaken
     | ObjectWritten
+    | VersionsDeclared
 )

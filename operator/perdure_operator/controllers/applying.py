@@ -23,6 +23,7 @@ from perdure_operator.controllers.actions import (
     Action,
     ApplyObject,
     CreateObject,
+    DeclareVersions,
     DeleteObject,
     ImportRefused,
     ImportRun,
@@ -38,6 +39,7 @@ from perdure_operator.controllers.actions import (
     StartRefused,
     StartRun,
     SteerRun,
+    VersionsDeclared,
     WriteStatus,
 )
 from perdure_operator.controllers.server import (
@@ -82,6 +84,9 @@ class Applier:
                 return await self._import(action)
             case SteerRun():
                 return await self._steer(action)
+            case DeclareVersions(request=request):
+                await self._server.call(request)
+                return VersionsDeclared(request=request)
             case _:
                 assert_never(action)
 

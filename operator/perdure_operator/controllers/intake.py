@@ -63,8 +63,13 @@ class Intake:
         key = key_of(WORKER_POOLS, body)
         if event == "DELETED":
             self._world.forget(key)
+            gone = self._world.pools.get(key.ref)
             self._world.pools.remove(key.ref)
             self._tell_dependents(key.ref, None)
+            if gone is not None:
+                # Of two pools on one task queue, the one that is left has it to itself now.
+                for ref in self._world.pools.on_queue(key.ref.namespace, gone.task_queue):
+                    self._queue.add(Key(WORKER_POOLS, ref))
             return
         pool = read_pool(body)
         if pool is not None:

@@ -107,6 +107,10 @@ class Reason(StrEnum):
     """The worker's image cannot be pulled."""
     UNSCHEDULABLE = "Unschedulable"
     """No node takes the worker's pod."""
+    EVICTED = "WorkersEvicted"
+    """The worker's pod was evicted or preempted, or its node is gone; another one is made."""
+    NOT_STARTING = "WorkersNotStarting"
+    """The worker's pod is on a node that does not get it to start, and does not say why."""
     # A Schedule's Ready and Stalled.
     SCHEDULED = "Scheduled"
     """The Schedule makes Workflows when it is time."""

@@ -57,7 +57,10 @@ def build_crd(kind: ResourceKind) -> dict[str, Any]:
                     "served": True,
                     "storage": True,
                     "schema": {"openAPIV3Schema": build_schema(kind)},
-                    "subresources": {"status": {}},
+                    "subresources": {
+                        "status": {},
+                        **({"scale": dict(kind.scale)} if kind.scale else {}),
+                    },
                     "selectableFields": [{"jsonPath": path} for path in kind.selectable],
                     "additionalPrinterColumns": [_build_column(c) for c in kind.columns],
                 }

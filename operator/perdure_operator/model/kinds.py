@@ -5,6 +5,7 @@ A new kind is a model module and one entry in :data:`KINDS`; its CRD follows fro
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from perdure_operator.model.activity import Activity
@@ -52,6 +53,8 @@ class ResourceKind:
     """What ``kubectl get`` prints after the name."""
     selectable: tuple[str, ...]
     """The fields that ``--field-selector`` and watches may select by."""
+    scale: Mapping[str, str] | None = None
+    """Where the scale subresource finds its numbers, if there is one."""
 
     @property
     def name(self) -> str:
@@ -168,6 +171,11 @@ WORKER_POOL = ResourceKind(
         ),
     ),
     selectable=(".status.phase",),
+    scale={
+        "specReplicasPath": ".spec.replicas",
+        "statusReplicasPath": ".status.replicas",
+        "labelSelectorPath": ".status.selector",
+    },
 )
 
 SCHEDULE = ResourceKind(

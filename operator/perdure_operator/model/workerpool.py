@@ -19,6 +19,7 @@ from perdure_operator.model.fields import (
     PositiveDuration,
     QueueName,
     SpecModel,
+    StatusModel,
     UniqueBy,
     cel,
     cel_rules,
@@ -59,6 +60,24 @@ class CodeSource(SpecModel):
     """The ConfigMap, in the same namespace, whose keys are Python files such as orders.py."""
 
 
+class ScalingMode(StrEnum):
+    """Who decides how many workers there are."""
+
+    BACKLOG = "Backlog"
+    """The operator, by the tasks that there are, from min to max."""
+    EXTERNAL = "External"
+    """Whoever writes spec.replicas: a person, a HorizontalPodAutoscaler, KEDA."""
+
+
+class Versioning(StrEnum):
+    """What becomes of open runs when the pool is changed."""
+
+    PINNED = "Pinned"
+    """They stay with the version of the code that they have begun on."""
+    AUTO_UPGRADE = "AutoUpgrade"
+    """They go on with the new version."""
+
+
 class Scaling(SpecModel):
     """How many workers there may be, and how long an idle one stays."""
 
@@ -75,7 +94,7 @@ class Scaling(SpecModel):
     min: Annotated[int, Field(ge=0, le=1000)] = 0
     """How many workers are kept even when nothing is runnable."""
     max: Annotated[int, Field(ge=1, le=1000)] = 20
-    """How many workers there are at most."""
+    """How many workers of one version there are at most."""
     idle_after: PositiveDuration = timedelta(seconds=60)
     """How long a worker without work stays before it leaves."""
 
@@ -84,6 +103,14 @@ class Scaling(SpecModel):
         if self.min > self.max:
             raise ValueError("scaling.min is above scaling.max: lower min or raise max")
         return self
+
+
+class PoolScaling(Scaling):
+    """How many workers a pool may have, and who says so."""
+
+    mode: ScalingMode = ScalingMode.BACKLOG
+    """Backlog: as many workers as the tasks fill, from min to max. External: as many as
+    spec.replicas says, which kubectl scale, a HorizontalPodAutoscaler or KEDA may write."""
 
 
 class EnvVar(SpecModel):
@@ -154,12 +181,24 @@ class WorkerSpec(SpecModel):
         return self
 
 
+REPLICAS_NOT_OBEYED = (
+    "replicas is obeyed in scaling.mode External only: set that mode, or leave replicas away; in "
+    "mode Backlog the workers follow the work between scaling.min and scaling.max"
+)
+
+
 class WorkerPoolSpec(WorkerSpec):
     """Which code runs where, and with how many workers."""
 
     model_config = ConfigDict(
         json_schema_extra=cel_rules(
             *_CODE_RULES,
+            cel(
+                "!has(self.replicas) || (has(self.scaling) && has(self.scaling.mode) && "
+                "self.scaling.mode == 'External')",
+                REPLICAS_NOT_OBEYED,
+                field="replicas",
+            ),
             *immutable(
                 "taskQueue",
                 mutable=(),
@@ -167,6 +206,20 @@ class WorkerPoolSpec(WorkerSpec):
             ),
         )
     )
+
+    scaling: PoolScaling = PoolScaling()
+    """How many workers there may be."""
+    replicas: Annotated[int, Field(ge=0, le=1000)] | None = None
+    """How many workers there are, in scaling.mode External; without it none."""
+    versioning: Versioning = Versioning.PINNED
+    """Pinned: a changed pool is for new runs, and open runs stay with the code that they have begun
+    on. AutoUpgrade: open runs go on with the new code at once, which must fit their history."""
+
+    @model_validator(mode="after")
+    def _replicas_are_obeyed(self) -> WorkerPoolSpec:
+        if self.replicas is not None and self.scaling.mode is not ScalingMode.EXTERNAL:
+            raise ValueError(REPLICAS_NOT_OBEYED)
+        return self
 
 
 class PoolPhase(StrEnum):
@@ -184,6 +237,24 @@ class PoolPhase(StrEnum):
     """Workers are needed and cannot start."""
 
 
+MAX_SHOWN_VERSIONS = 16
+
+
+class PoolVersion(StatusModel):
+    """One version of the pool's code."""
+
+    hash: Annotated[str, Clipped(64)]
+    """Its name, which also is the build id of its workers."""
+    current: bool = False
+    """Whether new runs start on it."""
+    workers: Annotated[int, Field(ge=0)] = 0
+    """How many of its workers are connected and take tasks."""
+    backlog: Annotated[int, Field(ge=0)] = 0
+    """How many tasks wait for one of its workers."""
+    open_runs: Annotated[int, Field(ge=0)] = 0
+    """How many open runs are pinned to it; a version without any is removed."""
+
+
 class WorkerPoolStatus(ResourceStatus):
     """What the operator knows about the pool's workers."""
 
@@ -199,6 +270,12 @@ class WorkerPoolStatus(ResourceStatus):
     """How many workers are connected and take tasks."""
     backlog: Annotated[int, Field(ge=0)] = 0
     """How many tasks wait for a worker."""
+    versions: Annotated[tuple[PoolVersion, ...], Field(max_length=MAX_SHOWN_VERSIONS)] = ()
+    """The versions of the code that runs need, the current one first."""
+    replicas: Annotated[int, Field(ge=0)] = 0
+    """What the scale subresource shows: how many worker Jobs have not finished."""
+    selector: Annotated[str, Clipped(512)] | None = None
+    """What the scale subresource shows: by which labels the workers' pods are found."""
 
 
 NAME_TOO_LONG = (

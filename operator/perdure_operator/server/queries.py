@@ -9,10 +9,11 @@ from itertools import count
 from perdure.protocol import messages as msg
 from perdure.protocol.payloads import Millis, Payloads
 from perdure.protocol.verbs import QueryRequest, QueryResponse
-from perdure_operator.server.dispatching import Dispatcher, QueueKey
+from perdure_operator.server.dispatching import Dispatcher
 from perdure_operator.server.errors import VerbError
 from perdure_operator.server.keeping import HotRun, Keeper
 from perdure_operator.server.sessions import Session
+from perdure_operator.server.versions import QueueKey
 
 
 @dataclass(slots=True, eq=False)

@@ -20,11 +20,12 @@ from perdure_operator.engine import decisions
 from perdure_operator.engine.errors import RefusedError
 from perdure_operator.engine.transitions import Transition
 from perdure_operator.server.alarms import Alarm, Alarms
-from perdure_operator.server.dispatching import Dispatcher, QueueKey
+from perdure_operator.server.dispatching import Dispatcher
 from perdure_operator.server.keeping import HeldTask, HotRun, Keeper
 from perdure_operator.server.limits import oversize_command
 from perdure_operator.server.metrics import Metrics
 from perdure_operator.server.sessions import Session
+from perdure_operator.server.versions import QueueKey
 from perdure_operator.store.port import StoreError
 
 log = logging.getLogger(__name__)

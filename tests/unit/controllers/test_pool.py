@@ -225,40 +225,6 @@ async def test_workers_that_stay_are_told_to_go_when_min_is_lowered(scene: Scene
 # --- versions ----------------------------------------------------------------------------------
 
 
-async def test_a_changed_pool_makes_new_jobs_and_the_old_serve_until_those_do(
-    scene: Scene,
-) -> None:
-    scene.apply(a_pool())
-    scene.tell_queue(backlog=1)
-    await look(scene)
-    old, old_version = only_job(scene), version(scene)
-    scene.cluster.run_job(old)
-    scene.tell_queue(held=1, workers=(old_version,))
-    scene.cluster.edit(WORKER_POOLS, ref(NAME), image="shop/orders:2")
-    await look(scene)
-    new_version = version(scene)
-
-    assert new_version != old_version
-    assert len(scene.jobs()) == 2
-
-    scene.tell_queue(held=1, workers=(old_version, new_version))
-    await look(scene)
-    assert old.name not in scene.jobs()
-    assert len(scene.jobs()) == 1
-
-
-async def test_an_old_job_whose_worker_never_ran_is_replaced_at_once(scene: Scene) -> None:
-    scene.apply(a_pool())
-    scene.tell_queue(backlog=1)
-    await look(scene)
-    old = only_job(scene)
-    scene.cluster.edit(WORKER_POOLS, ref(NAME), image="shop/orders:2")
-    await look(scene)
-
-    assert old.name not in scene.jobs()
-    assert len(scene.jobs()) == 1
-
-
 async def test_changed_bounds_are_no_other_version(scene: Scene) -> None:
     scene.apply(a_pool())
     scene.tell_queue(backlog=1)
@@ -476,6 +442,8 @@ async def test_three_crashes_in_a_row_stall_the_pool_until_it_is_changed(scene: 
     assert scene.conditions(WORKER_POOLS, NAME)["Stalled"] == ("True", "WorkersCrashing")
 
     scene.cluster.edit(WORKER_POOLS, ref(NAME), image="shop/orders:mended")
+    await look(scene)
+    scene.tell_queue(backlog=1)
     await look(scene)
     assert "Stalled" not in scene.conditions(WORKER_POOLS, NAME)
     assert len(scene.jobs()) == 1, "what the broken version left is cleared away"

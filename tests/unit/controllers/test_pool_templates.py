@@ -91,11 +91,12 @@ def test_a_pod_passes_pod_security_restricted() -> None:
 
 
 def test_code_is_mounted_and_comes_first_on_the_path() -> None:
-    job = template(CODE, code={"configMap": "orders-code"}).job(0)
+    made = template(CODE, code={"configMap": "orders-code"})
+    job, version = made.job(0), made.version
 
     assert container(job)["image"] == DEFAULTS.image
     assert container(job)["args"][:2] == ["orders", "shop"]
-    assert {"name": "code", "configMap": {"name": "orders-code"}} in pod(job)["volumes"]
+    assert {"name": "code", "configMap": {"name": f"orders-{version}"}} in pod(job)["volumes"]
     assert {"name": "code", "mountPath": "/code"} in container(job)["volumeMounts"]
     assert variables(job)["PYTHONPATH"] == "/code:/app"
 
@@ -139,7 +140,6 @@ def test_the_users_template_is_laid_over_ours() -> None:
                     "env": [{"name": "EXTRA", "value": "1"}],
                     "volumeMounts": [{"name": "data", "mountPath": "/data"}],
                 },
-                {"name": "proxy", "image": "proxy:1"},
             ],
             "volumes": [{"name": "data", "emptyDir": {}}],
         }
@@ -151,8 +151,28 @@ def test_the_users_template_is_laid_over_ours() -> None:
     assert container(job)["command"] == ["perdure", "worker"]
     assert variables(job)["EXTRA"] == "1"
     assert {each["mountPath"] for each in container(job)["volumeMounts"]} == {"/tmp", "/data"}
-    assert container(job, "proxy")["image"] == "proxy:1"
     assert {each["name"] for each in pod(job)["volumes"]} == {"tmp", "data"}
+
+
+def test_further_containers_are_sidecars_so_that_the_job_ends_with_its_worker() -> None:
+    above = {
+        "spec": {
+            "initContainers": [{"name": "prepare", "image": "prepare:1"}],
+            "containers": [{"name": "proxy", "image": "proxy:1", "ports": [{"containerPort": 1}]}],
+        }
+    }
+    spec = pod(template(template=above).job(0))
+
+    assert [each["name"] for each in spec["containers"]] == ["worker"]
+    assert spec["initContainers"] == [
+        {"name": "prepare", "image": "prepare:1"},
+        {
+            "name": "proxy",
+            "image": "proxy:1",
+            "ports": [{"containerPort": 1}],
+            "restartPolicy": "Always",
+        },
+    ]
 
 
 def test_what_would_break_the_accounting_is_not_taken() -> None:

@@ -145,6 +145,7 @@ def test_every_file_is_far_below_what_an_annotation_can_hold(kind: ResourceKind)
 def test_columns_and_selectable_fields_point_at_fields_that_exist(kind: ResourceKind) -> None:
     paths = {path for path, _ in walk(build_schema(kind))} | {".metadata.creationTimestamp"}
     wanted = [column.path for column in kind.columns] + list(kind.selectable)
+    wanted += (kind.scale or {}).values()
 
     assert [re.sub(r"\[\?.*\]", "[]", path) for path in wanted if "phase" in path]
     assert [path for path in wanted if re.sub(r"\[(\?.*|0)\]", "[]", path) not in paths] == []
@@ -155,7 +156,8 @@ def test_every_kind_has_a_status_and_belongs_to_the_category(kind: ResourceKind)
     crd = build_crd(kind)
     (version,) = crd["spec"]["versions"]
 
-    assert version["subresources"] == {"status": {}}
+    scale = {"scale": kind.scale} if kind.name == "WorkerPool" else {}
+    assert version["subresources"] == {"status": {}, **scale}
     assert crd["spec"]["names"]["categories"] == ["perdure"]
     assert crd["spec"]["names"]["singular"] == kind.name.lower()
     assert crd["metadata"]["name"] == f"{kind.plural}.perdure.dev"

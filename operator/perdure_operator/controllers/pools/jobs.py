@@ -21,7 +21,7 @@ class JobState(Enum):
     ACTIVE = "active"
     """Its worker runs, or will."""
     LEAVING = "leaving"
-    """It is being deleted."""
+    """It is being deleted, or its only pod is: the node may be gone and never say so."""
     SUCCEEDED = "succeeded"
     FAILED = "failed"
 
@@ -67,7 +67,7 @@ def read_job(manifest: Manifest) -> JobFacts:
         ref=ObjectRef(namespace=metadata["namespace"], name=metadata["name"]),
         uid=metadata["uid"],
         version=labels.get(VERSION_LABEL, ""),
-        state=_state(metadata, ended),
+        state=_state(metadata, status, ended),
         failures_before=_read_number(annotations.get(FAILURES_ANNOTATION, "")),
         kept=KEPT_ANNOTATION in annotations,
         is_ready=bool(status.get("ready")),
@@ -90,11 +90,12 @@ def _ended(status: Manifest) -> Manifest | None:
     return None
 
 
-def _state(metadata: Manifest, ended: Manifest | None) -> JobState:
+def _state(metadata: Manifest, status: Manifest, ended: Manifest | None) -> JobState:
     if metadata.get("deletionTimestamp"):
         return JobState.LEAVING
     if ended is None:
-        return JobState.ACTIVE
+        is_going = status.get("terminating") and not status.get("active")
+        return JobState.LEAVING if is_going else JobState.ACTIVE
     return JobState.SUCCEEDED if ended["type"] == "Complete" else JobState.FAILED
 
 

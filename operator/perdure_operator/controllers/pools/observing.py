@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from perdure.protocol.verbs import QueueDescription
-from perdure_operator.controllers.actions import ObjectRefused, Outcome
+from perdure.protocol.verbs import QueueDescription, VersionDescription
+from perdure_operator.controllers.actions import ObjectRefused, Outcome, ServerAway
 from perdure_operator.controllers.pools.access import WorkerDefaults
 from perdure_operator.controllers.pools.jobs import JobFacts, JobState
 from perdure_operator.controllers.pools.pods import PodFacts
+from perdure_operator.controllers.pools.revisions import RevisionFacts
 from perdure_operator.controllers.pools.templates import (
     Code,
     WorkerTemplate,
@@ -33,6 +34,10 @@ class PoolView:
     jobs: Sequence[JobFacts]
     """The pool's Jobs, of every version."""
     pods: Sequence[PodFacts]
+    revisions: Sequence[RevisionFacts] = ()
+    """What is written down of the pool's versions."""
+    is_shared: bool = False
+    """Whether other pools poll the task queue as well."""
     outcomes: Sequence[Outcome] = ()
 
     @property
@@ -64,9 +69,26 @@ class PoolView:
         return next((each for each in self.outcomes if isinstance(each, ObjectRefused)), None)
 
     @property
-    def demand(self) -> int:
-        """How many tasks want a worker, or have one."""
-        return 0 if self.queue is None else self.queue.backlog + self.queue.held
+    def server_away(self) -> str:
+        """Why the server could not be told something; empty when it could."""
+        return next((each.message for each in self.outcomes if isinstance(each, ServerAway)), "")
+
+    def version(self, build_id: str) -> VersionDescription | None:
+        """Return what the server says of a version, if it is declared."""
+        versions = self.queue.versions if self.queue is not None else ()
+        return next((each for each in versions if each.build_id == build_id), None)
+
+    def demand(self, build_id: str) -> int:
+        """Return how many tasks want a worker of a version, or have one.
+
+        While nothing is declared, that is all there is, whichever version is asked about.
+        """
+        if self.queue is None:
+            return 0
+        if not self.queue.current:
+            return self.queue.backlog + self.queue.held
+        found = self.version(build_id)
+        return found.backlog + found.held if found is not None else 0
 
     @property
     def active(self) -> list[JobFacts]:

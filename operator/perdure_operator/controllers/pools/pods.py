@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from perdure_operator.cluster import Manifest
 from perdure_operator.controllers.pools.templates import VERSION_LABEL
@@ -33,6 +34,10 @@ _MESSAGE_END = 1000
 """How much of a log's end is said: the last line of a traceback is the one that matters."""
 
 
+SLOW_START = timedelta(seconds=60)
+"""A pod that takes longer to start, its image pulled, is waited for no more without a word."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble:
     """Why workers do not run."""
@@ -48,9 +53,12 @@ class PodFacts:
     version: str
     job: str
     """The Job that it belongs to."""
+    name: str
     created: str
     trouble: Trouble | None
     """What keeps it from running; None when nothing does."""
+    creating_since: datetime | None = None
+    """Since when its node makes its containers, while it does and says nothing of it."""
     crash: Trouble | None
     """How it ended, when it ended badly."""
 
@@ -62,19 +70,53 @@ def read_pod(manifest: Manifest) -> PodFacts:
     return PodFacts(
         version=labels.get(VERSION_LABEL, ""),
         job=labels.get("batch.kubernetes.io/job-name", ""),
+        name=metadata.get("name", ""),
         created=metadata.get("creationTimestamp", ""),
         trouble=_trouble(manifest.get("status", {})),
         crash=_crash(manifest.get("status", {})),
+        creating_since=_creating_since(manifest.get("status", {})),
     )
 
 
-def newest_trouble(pods: Iterable[PodFacts]) -> Trouble | None:
+def newest_trouble(pods: Iterable[PodFacts], *, now: datetime) -> Trouble | None:
     """Return what keeps the newest pod that is kept from running."""
-    troubled = [pod for pod in pods if pod.trouble is not None]
-    return max(troubled, key=lambda pod: pod.created).trouble if troubled else None
+    troubles = ((pod.created, pod.name, pod.trouble or _slow_start(pod, now)) for pod in pods)
+    troubled = [each for each in troubles if each[2] is not None]
+    return max(troubled, key=lambda each: each[:2])[2] if troubled else None
+
+
+def _slow_start(pod: PodFacts, now: datetime) -> Trouble | None:
+    """Say of a pod that does not start and does not say why where that is said."""
+    if pod.creating_since is None or now - pod.creating_since < SLOW_START:
+        return None
+    message = (
+        f"the node has been making the containers of pod {pod.name} since "
+        f"{pod.creating_since:%H:%M:%S}Z: kubectl describe pod {pod.name} says why; mostly a "
+        "ConfigMap, Secret or volume that it mounts is missing"
+    )
+    return Trouble(reason=Reason.NOT_STARTING, message=message)
+
+
+def _creating_since(status: Manifest) -> datetime | None:
+    """Return when the pod was put on its node, if nothing has run on that yet."""
+    waits = [each.get("state", {}).get("waiting") or {} for each in _containers(status)]
+    if status.get("phase") != "Pending" or not any(
+        each.get("reason") in {"ContainerCreating", "PodInitializing"} for each in waits
+    ):
+        return None
+    scheduled = (
+        each.get("lastTransitionTime")
+        for each in status.get("conditions", ())
+        if each["type"] == "PodScheduled" and each["status"] == "True"
+    )
+    since = next(scheduled, None)
+    return datetime.fromisoformat(since) if since else None
 
 
 def _trouble(status: Manifest) -> Trouble | None:
+    disrupted = _disruption(status)
+    if disrupted is not None:
+        return disrupted
     for container in _containers(status):
         waiting = container.get("state", {}).get("waiting") or {}
         reason, message = waiting.get("reason", ""), waiting.get("message", "")
@@ -87,6 +129,17 @@ def _trouble(status: Manifest) -> Trouble | None:
         if condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable":
             message = _join("no node takes the worker's pod", condition.get("message", ""))
             return Trouble(reason=Reason.UNSCHEDULABLE, message=message)
+    return None
+
+
+def _disruption(status: Manifest) -> Trouble | None:
+    """Return by what the pod was ended that is not its own doing."""
+    for condition in status.get("conditions", ()):
+        is_target = condition["type"] == "DisruptionTarget" and condition["status"] == "True"
+        if is_target and status.get("phase") in {"Failed", "Pending", "Running"}:
+            said = f"the worker's pod was ended by its node or the cluster ({condition['reason']})"
+            message = _join(said, condition.get("message", ""))
+            return Trouble(reason=Reason.EVICTED, message=f"{message}; its Job makes another one")
     return None
 
 

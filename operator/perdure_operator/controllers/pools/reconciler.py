@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from perdure_operator.cluster import (
     CONFIG_MAPS,
+    CONTROLLER_REVISIONS,
     JOBS,
     PODS,
     WORKER_POOLS,
@@ -23,6 +24,7 @@ from perdure_operator.controllers.pools.jobs import JobFacts, JobState, read_job
 from perdure_operator.controllers.pools.observing import PoolView
 from perdure_operator.controllers.pools.planning import plan_pool
 from perdure_operator.controllers.pools.pods import PodFacts, read_pod
+from perdure_operator.controllers.pools.revisions import RevisionFacts, read_revision
 from perdure_operator.controllers.pools.templates import POOL_LABEL, Code
 from perdure_operator.controllers.reconciling import converge
 from perdure_operator.controllers.world import World
@@ -60,12 +62,15 @@ class PoolReconciler:
     async def _observe(self, body: Manifest, outcomes: Sequence[Outcome]) -> PoolView:
         pool = WorkerPool.from_manifest(body)
         namespace = pool.metadata.namespace
+        ref = ObjectRef(namespace=namespace, name=pool.metadata.name)
         jobs = await self._read_jobs(pool)
         return PoolView(
             pool=pool,
             now=self._world.now(),
             defaults=self._defaults,
             code=await self._read_code(pool),
+            revisions=await self._read_revisions(pool),
+            is_shared=self._world.pools.on_queue(namespace, pool.task_queue) not in ([], [ref]),
             queue=self._world.queues.find(namespace, pool.task_queue),
             jobs=jobs,
             pods=await self._read_pods(pool, jobs),
@@ -77,7 +82,31 @@ class PoolReconciler:
             return None
         ref = ObjectRef(namespace=pool.metadata.namespace, name=pool.spec.code.config_map)
         body = await self._world.cluster.get(CONFIG_MAPS, ref)
-        return None if body is None else Code(files=body.get("data") or {})
+        if body is None:
+            return None
+        return Code(files=body.get("data") or {}, binary=body.get("binaryData") or {})
+
+    async def _read_revisions(self, pool: WorkerPool) -> list[RevisionFacts]:
+        found = await self._world.cluster.list(
+            CONTROLLER_REVISIONS,
+            pool.metadata.namespace,
+            labels={POOL_LABEL: pool.metadata.name},
+        )
+        return [
+            read_revision(body, has_code=await self._has_code(body))
+            for body in found
+            if _is_owned(body, pool)
+        ]
+
+    async def _has_code(self, revision: Manifest) -> bool:
+        """Tell whether a version's copy of its code is there, if it needs one."""
+        metadata, data = revision["metadata"], revision.get("data") or {}
+        if not data.get("spec", {}).get("code"):
+            return True
+        ref = ObjectRef(namespace=metadata["namespace"], name=metadata["name"])
+        copy = await self._world.cluster.get(CONFIG_MAPS, ref)
+        owners = copy["metadata"].get("ownerReferences", ()) if copy is not None else ()
+        return any(owner["uid"] == metadata["uid"] for owner in owners)
 
     async def _read_jobs(self, pool: WorkerPool) -> list[JobFacts]:
         found = await self._world.cluster.list(

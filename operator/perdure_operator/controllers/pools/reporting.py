@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from perdure_operator.cluster import WORKER_POOLS
@@ -10,10 +12,16 @@ from perdure_operator.controllers.pools.failing import Streak
 from perdure_operator.controllers.pools.jobs import JobState
 from perdure_operator.controllers.pools.observing import PoolView
 from perdure_operator.controllers.pools.pods import Trouble, newest_trouble
-from perdure_operator.controllers.pools.scaling import desired_workers
-from perdure_operator.controllers.pools.templates import WorkerTemplate
+from perdure_operator.controllers.pools.scaling import Serving
+from perdure_operator.controllers.pools.templates import POOL_LABEL
 from perdure_operator.controllers.verdicts import Verdict, false, pending, true
-from perdure_operator.model import PoolPhase, Reason, WorkerPoolStatus
+from perdure_operator.model import (
+    MAX_SHOWN_VERSIONS,
+    PoolPhase,
+    PoolVersion,
+    Reason,
+    WorkerPoolStatus,
+)
 
 _WAITING = "work and workers are not known yet: the Perdure server has not answered"
 _STARTING = "workers were asked for; none is connected yet"
@@ -21,26 +29,39 @@ _IDLE = "nothing is runnable, so no worker is needed"
 _AVAILABLE = "at least one worker is connected and takes tasks"
 
 
-def write_report(view: PoolView, template: WorkerTemplate | None, streak: Streak) -> list[Action]:
-    """Return the action that writes the status, or nothing when it is written already."""
+def write_report(view: PoolView, servings: Sequence[Serving]) -> list[Action]:
+    """Return the action that writes the status, or nothing when it is written already.
+
+    Args:
+        view: The pool.
+        servings: Its versions, the current one first; none when that is not known.
+    """
     pool = view.pool
-    after = _report(view, template, streak)
+    after = _report(view, servings)
     # A backlog of 0 is worth a column.
     return write_status(WORKER_POOLS, pool.metadata, before=pool.status, after=after, sparse=False)
 
 
-def find_trouble(view: PoolView, template: WorkerTemplate | None, streak: Streak) -> Trouble | None:
-    """Return why the workers that are wanted do not run, if something is known to be wrong."""
+def find_trouble(view: PoolView, servings: Sequence[Serving]) -> tuple[Trouble, Streak] | None:
+    """Return why workers that are wanted do not run, if something is known to be wrong."""
     if view.code_problem:
-        return Trouble(reason=Reason.CODE_NOT_FOUND, message=view.code_problem)
+        return Trouble(reason=Reason.CODE_NOT_FOUND, message=view.code_problem), Streak()
     if view.refused is not None:
-        message = f"Job {view.refused.name} cannot be made: {view.refused.message}"
-        return Trouble(reason=Reason.FORBIDDEN, message=message)
-    if template is None or not desired_workers(view):
-        return None
-    jobs = {job.ref.name for job in view.active if job.version == template.version}
-    waiting = newest_trouble(pod for pod in view.pods if pod.job in jobs)
-    return waiting or _find_crash(view, streak)
+        message = f"{view.refused.kind.kind} {view.refused.name} cannot be made: "
+        message += view.refused.message
+        return Trouble(reason=Reason.FORBIDDEN, message=message), Streak()
+    for place, serving in enumerate(servings):
+        trouble = _find_of_version(view, serving) if serving.wanted else None
+        if trouble is not None:
+            which = f"version {serving.version}, which open runs are pinned to: " if place else ""
+            return replace(trouble, message=which + trouble.message), serving.streak
+    return None
+
+
+def _find_of_version(view: PoolView, serving: Serving) -> Trouble | None:
+    jobs = {job.ref.name for job in serving.active}
+    waiting = newest_trouble((pod for pod in view.pods if pod.job in jobs), now=view.now)
+    return waiting or _find_crash(view, serving.streak)
 
 
 def _find_crash(view: PoolView, streak: Streak) -> Trouble | None:
@@ -57,10 +78,9 @@ def _find_crash(view: PoolView, streak: Streak) -> Trouble | None:
     return Trouble(reason=Reason.CRASHING, message=message)
 
 
-def _report(view: PoolView, template: WorkerTemplate | None, streak: Streak) -> WorkerPoolStatus:
+def _report(view: PoolView, servings: Sequence[Serving]) -> WorkerPoolStatus:
     before, metadata = view.pool.status, view.pool.metadata
-    trouble = find_trouble(view, template, streak)
-    phase, verdict = _judge(view, trouble, streak)
+    phase, verdict = _judge(view, servings)
     fields: dict[str, Any] = {
         "phase": phase,
         "observed_generation": metadata.generation,
@@ -69,15 +89,38 @@ def _report(view: PoolView, template: WorkerTemplate | None, streak: Streak) -> 
         ),
         "task_queue": view.pool.task_queue,
         "active_jobs": len(view.active),
+        "replicas": len(view.active),
+        "selector": f"{POOL_LABEL}={metadata.name}",
     }
-    if template is not None:
-        fields["version"] = template.version
+    if servings:
+        fields["version"] = servings[0].version
+        fields["versions"] = _show_versions(view, servings)
     if view.queue is not None:
         fields |= {"ready_workers": view.connected(), "backlog": view.queue.backlog}
     return before.model_copy(update=fields)
 
 
-def _judge(view: PoolView, trouble: Trouble | None, streak: Streak) -> tuple[PoolPhase, Verdict]:
+def _show_versions(view: PoolView, servings: Sequence[Serving]) -> tuple[PoolVersion, ...]:
+    """Return the current version and those with most open runs."""
+    shown = []
+    for place, serving in enumerate(servings):
+        found = view.version(serving.version)
+        shown.append(
+            PoolVersion(
+                hash=serving.version,
+                current=place == 0,
+                workers=view.connected(serving.version),
+                backlog=found.backlog if found else 0,
+                open_runs=found.open_runs if found else 0,
+            )
+        )
+    shown.sort(key=lambda each: (not each.current, -each.open_runs))
+    return tuple(shown[:MAX_SHOWN_VERSIONS])
+
+
+def _judge(view: PoolView, servings: Sequence[Serving]) -> tuple[PoolPhase, Verdict]:
+    found = find_trouble(view, servings)
+    trouble, streak = found or (None, Streak())
     is_stalled = trouble is not None and _needs_somebody(trouble, streak)
     stalled = true(trouble.reason, trouble.message) if trouble and is_stalled else None
     if view.connected():
@@ -92,7 +135,7 @@ def _judge(view: PoolView, trouble: Trouble | None, streak: Streak) -> tuple[Poo
         return phase, verdict
     if view.queue is None:
         return PoolPhase.PENDING, pending(_WAITING)
-    if not desired_workers(view):
+    if not any(serving.wanted for serving in servings):
         idle = true(Reason.IDLE, _IDLE)
         return PoolPhase.IDLE, Verdict(ready=idle, workers=idle)
     starting = false(Reason.STARTING, _STARTING)

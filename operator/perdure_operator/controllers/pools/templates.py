@@ -2,7 +2,9 @@
 
 The version is a hash of all that makes a worker what it is: the pod as it is built here (image,
 arguments, environment, overrides, and whatever a newer operator builds otherwise) and the code,
-when it comes from a ConfigMap. How many workers there are is no part of it.
+when it comes from a ConfigMap. How many workers there are is no part of it. Workers read that
+code from a copy of the ConfigMap that is made for the version, and older versions are built from
+what was written down of them (:mod:`.revisions`).
 
 **Names.** A Job is ``{pool}-{version}-{n}``, where n is the lowest number that no Job there has.
 Two plans made from the same view, by whomever, give the same names, so the second Job collides
@@ -55,6 +57,8 @@ class Code:
     """Code from a ConfigMap."""
 
     files: Mapping[str, str]
+    binary: Mapping[str, str] = field(default_factory=dict)
+    """What the ConfigMap has as ``binaryData``."""
 
     @property
     def modules(self) -> tuple[str, ...]:
@@ -88,7 +92,7 @@ class WorkerTemplate:
                 "namespace": metadata.namespace,
                 "labels": self._labels(),
                 "annotations": annotations,
-                "ownerReferences": [_owner(self.pool)],
+                "ownerReferences": [owner_of(self.pool)],
             },
             "spec": {
                 # A failed worker is not restarted behind our back: we wait longer each time.
@@ -128,11 +132,68 @@ def build_template(pool: WorkerPool, defaults: WorkerDefaults, code: Code | None
         "idle": _idle_arguments(pool),
         "code": dict(code.files) if code else None,
     }
+    if code and code.binary:
+        defining["binary"] = dict(code.binary)
     text = json.dumps(defining, sort_keys=True, separators=(",", ":"))
     version = hashlib.sha256(text.encode()).hexdigest()[:_VERSION_LENGTH]
+    if pool.spec.code is not None:
+        name = object_name(pool, version)
+        pod["spec"]["volumes"] = _mount_instead(pod, pool.spec.code.config_map, name)
+    return _template(pool, pod, version, defaults)
+
+
+def rebuild_template(pool: WorkerPool, defaults: WorkerDefaults, version: str) -> WorkerTemplate:
+    """Return what the Jobs of an older version are made from.
+
+    Args:
+        pool: The pool as it was: its modules are named, and its code is the version's own copy.
+        defaults: What the operator adds now: where the server is may have changed since.
+        version: Its name, as it was found then.
+    """
+    pod = overlay(_pod(pool, defaults, None), _allowed(pool.spec.template or {}))
+    return _template(pool, pod, version, defaults)
+
+
+def object_name(pool: WorkerPool, version: str) -> str:
+    """Return the name of what is kept of a version."""
+    return f"{pool.metadata.name}-{version}"
+
+
+def _template(
+    pool: WorkerPool, pod: Manifest, version: str, defaults: WorkerDefaults
+) -> WorkerTemplate:
     return WorkerTemplate(
-        pool=pool, pod=pod, version=version, annotations=access_annotations(defaults)
+        pool=pool,
+        pod=_with_sidecars(pod),
+        version=version,
+        annotations=access_annotations(defaults),
     )
+
+
+def _mount_instead(pod: Manifest, config_map: str, other: str) -> list[Manifest]:
+    """Return the pod's volumes with the code from another ConfigMap."""
+    return [
+        {**each, "configMap": {**each["configMap"], "name": other}}
+        if each["name"] == "code" and each.get("configMap", {}).get("name") == config_map
+        else each
+        for each in pod["spec"]["volumes"]
+    ]
+
+
+def _with_sidecars(pod: Manifest) -> Manifest:
+    """Return the pod with every container but the worker as a sidecar.
+
+    A pod is over when its containers are, and a proxy never is: the Job would not end. Kubernetes
+    stops a sidecar, which is an init container that is restarted always, once the worker has left.
+    """
+    spec = pod["spec"]
+    others = [each for each in spec["containers"] if each["name"] != WORKER_CONTAINER]
+    if not others:
+        return pod
+    sidecars = [{**each, "restartPolicy": "Always"} for each in others]
+    workers = [each for each in spec["containers"] if each["name"] == WORKER_CONTAINER]
+    init = [*spec.get("initContainers", ()), *sidecars]
+    return {**pod, "spec": {**spec, "containers": workers, "initContainers": init}}
 
 
 def pool_labels(pool: WorkerPool) -> dict[str, str]:
@@ -154,7 +215,8 @@ _IGNORE_DISRUPTIONS = {
 }
 
 
-def _owner(pool: WorkerPool) -> Manifest:
+def owner_of(pool: WorkerPool) -> Manifest:
+    """Return what makes an object go when the pool does."""
     return {
         "apiVersion": pool.api_version,
         "kind": pool.kind,
