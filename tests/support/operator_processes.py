@@ -97,8 +97,8 @@ class Operator:
         except URLError:
             return False
 
-    def start_worker(self, job: dict[str, Any]) -> Worker:
-        """Run what the Job's pod would run."""
+    def start_worker(self, job: dict[str, Any], *, folder: Path | None = None) -> Worker:
+        """Run what the Job's pod would run, with the code in ``folder`` (or everybody's)."""
         (container,) = job["spec"]["template"]["spec"]["containers"]
         module, options = container["args"][0], container["args"][1:]
         self._workers += 1
@@ -108,7 +108,7 @@ class Operator:
             address,
             module,
             log=log,
-            env={"PYTHONPATH": str(self.folder)},
+            env={"PYTHONPATH": str(folder or self.folder)},
             options=tuple(options),
         )
         return self._stack.enter_context(worker)
