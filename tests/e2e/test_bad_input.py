@@ -107,7 +107,9 @@ def test_a_run_without_its_pool_says_so_and_starts_once_it_is_there(team: Team) 
 def test_code_that_no_longer_fits_the_history_stalls_the_run_until_it_is_mended(
     team: Team, announce: Announce
 ) -> None:
-    place_order(team, order_manifests(idle_after="2s"))
+    manifests = order_manifests(idle_after="2s")
+    manifests.pool["spec"]["versioning"] = "AutoUpgrade"  # else the run would stay on its version
+    place_order(team, manifests)
     team.wait_for("jsonpath={.status.currentStep}=wait-for-warehouse", WORKFLOW)
     team.wait_for_no_worker("orders")
     code = EXAMPLE.read_text()

@@ -290,3 +290,24 @@ async def perdure(*arguments: str) -> tuple[int | None, str, str]:
     )  # fmt: skip
     output, errors = await process.communicate()
     return process.returncode, output.decode(), errors.decode()
+
+
+@pytest.mark.parametrize(
+    ("user", "status", "says"),
+    [
+        pytest.param("ann", 200, '"demand":0', id="may-read-this-queue"),
+        pytest.param("bob", 403, "bob may not get workerpools.perdure.dev", id="another-namespace"),
+        pytest.param("", 401, "Unauthorized", id="no-token"),
+    ],
+)
+async def test_the_load_of_a_queue_is_told_to_whom_may_read_its_pool(
+    tmp_path: Path, user: str, status: int, says: str
+) -> None:
+    rules = (("ann", "get", "workerpools", "shop"), ("bob", "get", "workerpools", "bank"))
+    async with a_place(tmp_path, *rules) as place, aiohttp.ClientSession() as session:
+        trust = ssl.create_default_context(cadata=AUTHORITY.read_text())
+        headers = {"Authorization": f"Bearer {user}"} if user else {}
+        address = f"{place.address}/api/v1/queues/shop/orders/north"
+        async with session.get(address, headers=headers, ssl=trust) as answer:
+            assert answer.status == status
+            assert says in await answer.text()
