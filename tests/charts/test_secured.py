@@ -117,16 +117,30 @@ def test_a_monitor_and_the_helm_test_trust_the_authority() -> None:
 
 STARTS = spell("perdure.dev/workflows", "create") | spell("perdure.dev/activities", "create")
 CONNECT = spell("perdure.dev/workerpools/connect", "create")
+REQUESTS = "certificates.k8s.io/certificatesigningrequests"
+TICKETS = spell(REQUESTS, "create") | spell(REQUESTS, "get")
 
 
 def test_with_authentication_the_operator_may_start_runs_and_the_server_may_ask() -> None:
     wide, narrow = render("secured"), render("secured-namespaced")
 
-    assert rights(wide, "ClusterRole") == WATCHED | STARTS | CONNECT
+    assert rights(wide, "ClusterRole") == WATCHED | STARTS | CONNECT | TICKETS
     assert rights(narrow, "Role") == WATCHED | STARTS | CONNECT
     for manifests in (wide, narrow):
         binding = pick(manifests, "ClusterRoleBinding", "perdure-system-perdure-reviews")
         assert binding["roleRef"]["name"] == "system:auth-delegator"
+
+
+def test_people_may_make_tickets_and_only_the_server_reads_them() -> None:
+    for setting in ("secured", "secured-namespaced"):
+        manifests = render(setting)
+        for what, kind in (("tickets", "Group"), ("ticket-reviews", "ServiceAccount")):
+            name = f"perdure-system-perdure-{what}"
+            binding = pick(manifests, "ClusterRoleBinding", name)
+            assert binding["roleRef"]["name"] == name
+            assert [each["kind"] for each in binding["subjects"]] == [kind]
+    without = helm("template", "perdure", values=("auth.mode=kubernetes", "auth.tickets=false"))
+    assert "certificatesigningrequests" not in without
 
 
 def worker_bindings(setting: str) -> list[Manifest]:
