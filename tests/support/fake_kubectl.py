@@ -39,6 +39,20 @@ for part, answer in answers["answers"]:
 sys.exit("no answer for " + line)
 """
 
+CONTEXT = {"contexts": [{"name": "prod", "context": {"namespace": "shop", "user": "ann"}}]}
+
+
+def service(namespace: str, *, auth: str = "none", scheme: str = "http") -> dict[str, Any]:
+    notes = {"perdure.dev/scheme": scheme, "perdure.dev/auth": auth}
+    return {
+        "metadata": {"namespace": namespace, "name": "perdure-server", "annotations": notes},
+        "spec": {"ports": [{"port": 7233}]},
+    }
+
+
+def services(*found: dict[str, Any]) -> dict[str, Any]:
+    return {"data": {"items": list(found)}}
+
 
 @dataclass
 class FakeKubectl:

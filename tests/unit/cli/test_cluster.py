@@ -14,22 +14,9 @@ from perdure.cli.errors import CommandError
 from perdure.cli.kubectl import Kubectl
 from perdure.cli.tunnel import Tunnel
 from perdure.protocol.verbs import ListRequest, ListResponse
-from support.fake_kubectl import FakeKubectl
+from support.fake_kubectl import CONTEXT, FakeKubectl, service, services
 
-CONTEXT = {"contexts": [{"name": "prod", "context": {"namespace": "shop", "user": "ann"}}]}
 FORBIDDEN = 'services is forbidden: User "ann" cannot list resource "services"'
-
-
-def service(namespace: str, *, auth: str = "none", scheme: str = "http") -> dict[str, Any]:
-    notes = {"perdure.dev/scheme": scheme, "perdure.dev/auth": auth}
-    return {
-        "metadata": {"namespace": namespace, "name": "perdure-server", "annotations": notes},
-        "spec": {"ports": [{"port": 7233}]},
-    }
-
-
-def services(*found: dict[str, Any]) -> dict[str, Any]:
-    return {"data": {"items": list(found)}}
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -24,6 +23,8 @@ RUN_LABEL = "perdure.dev/run-id"
 _LOOK_AGAIN = 1.0
 _GONE = "NotFound"
 _STOP_TIMEOUT = 5.0
+
+_Readers = dict[str, tuple[subprocess.Popen[str], threading.Thread]]
 
 
 class PodLogs:
@@ -44,6 +45,7 @@ class PodLogs:
         self._shared: dict[str, None] = {}
         self._passed_over = 0
         self._gone: list[str] = []
+        self._printed: set[tuple[str, str]] = set()
 
     def see(self, recorded: HistoryEvent | None) -> None:
         """Learn from the history which pods there were."""
@@ -108,24 +110,20 @@ class PodLogs:
     def following(self) -> Iterator[PodLogs]:
         """Print lines as they come, for the length of the block."""
         stop = threading.Event()
-        readers: dict[str, tuple[subprocess.Popen[str], threading.Thread]] = {}
+        readers: _Readers = {}
         looking = threading.Thread(target=self._look, args=(stop, readers), daemon=True)
         looking.start()
         try:
             yield self
-            time.sleep(_LOOK_AGAIN)  # What was printed last is on its way.
+            _end(stop, looking, readers)
+            self._catch_up()
         finally:
-            stop.set()
-            looking.join(_STOP_TIMEOUT)
-            for process, reader in readers.values():
-                process.terminate()
-                process.wait(_STOP_TIMEOUT)
-                reader.join(_STOP_TIMEOUT)
+            _end(stop, looking, readers)
 
     def _look(
         self,
         stop: threading.Event,
-        readers: dict[str, tuple[subprocess.Popen[str], threading.Thread]],
+        readers: _Readers,
     ) -> None:
         """Begin to follow each pod as it becomes known."""
         while not stop.is_set():
@@ -143,13 +141,34 @@ class PodLogs:
 
     def _follow(self, pod: str, process: subprocess.Popen[str], own: bool) -> None:
         assert process.stdout is not None
-        for each in process.stdout:
-            _, line = _split(each.rstrip("\n"))
-            if self._belongs(line, own):
-                print_line(f"{pod} {line}")
+        with process.stdout:
+            for each in process.stdout:
+                at, line = _split(each.rstrip("\n"))
+                if self._belongs(line, own):
+                    self._print(at, f"{pod} {line}")
+
+    def _catch_up(self) -> None:
+        """Print what was on its way when the run ended."""
+        own = self._own()
+        for at, line in merge(*(self._read(pod, own=pod in own) for pod in self._pods(own))):
+            self._print(at, line)
+
+    def _print(self, at: str, line: str) -> None:
+        if (at, line) not in self._printed:
+            self._printed.add((at, line))
+            print_line(line)
 
 
 def _split(line: str) -> tuple[str, str]:
     """Return a line's time, as kubectl writes it before the line, and the line."""
     at, _, rest = line.partition(" ")
     return at, rest
+
+
+def _end(stop: threading.Event, looking: threading.Thread, readers: _Readers) -> None:
+    stop.set()
+    looking.join(_STOP_TIMEOUT)
+    for process, reader in readers.values():
+        process.terminate()
+        process.wait(_STOP_TIMEOUT)
+        reader.join(_STOP_TIMEOUT)
