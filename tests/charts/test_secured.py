@@ -132,15 +132,25 @@ def test_with_authentication_the_operator_may_start_runs_and_the_server_may_ask(
 
 
 def test_people_may_make_tickets_and_only_the_server_reads_them() -> None:
-    for setting in ("secured", "secured-namespaced"):
-        manifests = render(setting)
-        for what, kind in (("tickets", "Group"), ("ticket-reviews", "ServiceAccount")):
-            name = f"perdure-system-perdure-{what}"
-            binding = pick(manifests, "ClusterRoleBinding", name)
-            assert binding["roleRef"]["name"] == name
-            assert [each["kind"] for each in binding["subjects"]] == [kind]
-    without = helm("template", "perdure", values=("auth.mode=kubernetes", "auth.tickets=false"))
-    assert "certificatesigningrequests" not in without
+    manifests = render("secured")
+    for what, kind in (("tickets", "Group"), ("ticket-reviews", "ServiceAccount")):
+        name = f"perdure-system-perdure-{what}"
+        binding = pick(manifests, "ClusterRoleBinding", name)
+        assert binding["roleRef"]["name"] == name
+        assert [each["kind"] for each in binding["subjects"]] == [kind]
+    notes = pick(manifests, "Service")["metadata"]["annotations"]
+    assert notes == {
+        "perdure.dev/scheme": "https",
+        "perdure.dev/auth": "kubernetes",
+        "perdure.dev/tickets": "true",
+    }
+
+
+@pytest.mark.parametrize("without", ["auth.tickets=false", "namespaced=true"])
+def test_without_tickets_there_is_no_cluster_role_for_them(without: str) -> None:
+    rendered = helm("template", "perdure", values=("auth.mode=kubernetes", without))
+    assert "certificatesigningrequests" not in rendered
+    assert 'perdure.dev/tickets: "false"' in rendered
 
 
 def worker_bindings(setting: str) -> list[Manifest]:

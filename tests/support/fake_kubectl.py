@@ -42,8 +42,8 @@ sys.exit("no answer for " + line)
 CONTEXT = {"contexts": [{"name": "prod", "context": {"namespace": "shop", "user": "ann"}}]}
 
 
-def service(namespace: str, *, auth: str = "none", scheme: str = "http") -> dict[str, Any]:
-    notes = {"perdure.dev/scheme": scheme, "perdure.dev/auth": auth}
+def service(namespace: str, *, tickets: bool = False, scheme: str = "http") -> dict[str, Any]:
+    notes = {"perdure.dev/scheme": scheme, "perdure.dev/tickets": str(tickets).lower()}
     return {
         "metadata": {"namespace": namespace, "name": "perdure-server", "annotations": notes},
         "spec": {"ports": [{"port": 7233}]},

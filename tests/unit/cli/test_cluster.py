@@ -106,7 +106,7 @@ def test_without_kubectl_a_person_is_told_what_else_there_is(
 
 
 def test_a_ticket_is_made_once_for_many_commands_and_again_when_it_was_refused(kubectl) -> None:
-    knows(kubectl, service("perdure-system", auth="kubernetes", scheme="https"))
+    knows(kubectl, service("perdure-system", tickets=True, scheme="https"))
 
     def ticket() -> str:
         with open_way(Kubectl()) as way:
@@ -128,7 +128,7 @@ def test_a_cluster_that_lets_no_ticket_be_made_is_explained(perdure, kubectl) ->
     kubectl.answer(
         [
             ("config view", {"data": CONTEXT}),
-            ("get services", services(service("perdure-system", auth="kubernetes"))),
+            ("get services", services(service("perdure-system", tickets=True))),
             ("create -f -", {"fails": "certificatesigningrequests is forbidden"}),
         ]
     )

@@ -1,7 +1,7 @@
 """Speaking to the server of a cluster as the person that kubectl speaks for.
 
 The server is found by its Service's labels, reached through :mod:`perdure.cli.tunnel`, and shown
-a ticket (:mod:`perdure.protocol.tickets`) where it wants to know who comes.
+a ticket (:mod:`perdure.protocol.tickets`) where it takes one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from perdure.protocol.tickets import LIFETIME, new_ticket, ticket_manifest
 
 LABELS = "app.kubernetes.io/part-of=perdure,app.kubernetes.io/component=control-plane"
 SCHEME = "perdure.dev/scheme"
-AUTH = "perdure.dev/auth"
+TICKETS = "perdure.dev/tickets"
 USUAL_NAMESPACE = "perdure-system"
 
 _RENEW_BEFORE = 300
@@ -38,7 +38,7 @@ class ServerService:
     name: str
     port: int
     is_secure: bool
-    wants_ticket: bool
+    takes_ticket: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,7 @@ def open_way(kubectl: Kubectl, *, namespace: str = "", server_namespace: str = "
     context = kubectl.read("config", "view", "--minify")
     namespace = namespace or _namespace_of(context)
     service = find_server(kubectl, namespace, server_namespace)
-    ticket = _ticket(kubectl, context) if service.wants_ticket else ""
+    ticket = _ticket(kubectl, context) if service.takes_ticket else ""
     with Tunnel(kubectl, service.namespace, service.name, service.port) as tunnel:
         yield Way(
             address=tunnel.address, is_secure=service.is_secure, ticket=ticket, namespace=namespace
@@ -116,7 +116,7 @@ def _service(manifest: dict[str, Any]) -> ServerService:
         name=metadata["name"],
         port=manifest["spec"]["ports"][0]["port"],
         is_secure=notes.get(SCHEME) == "https",
-        wants_ticket=notes.get(AUTH) == "kubernetes",
+        takes_ticket=notes.get(TICKETS) == "true",
     )
 
 
