@@ -99,7 +99,7 @@ def test_a_person_sees_steers_and_follows_a_run_while_the_server_moves(
         assert head.startswith("Workflow  hello (WaitsForWord)   Running")
         release.kubectl("delete", "pod", release.pod()["metadata"]["name"])
         release.wait_ready()
-        assert "sent" in admin.says("signal", "hello", "word", "-i", '"swordfish"')
+        assert "signalled hello" in admin.says("signal", "hello", "word", "-i", '"swordfish"')
         told = following.output(timeout=60)
     assert "WorkflowCompleted" in told, following.log.read_text()
 
@@ -145,7 +145,7 @@ def test_a_guarded_server_knows_the_person_and_asks_for_their_rights(
     refused = bob.perdure("signal", "hello", "word", "-i", '"mine"', *where)
     assert refused.returncode == 4
     assert "bob may not patch workflows.perdure.dev" in refused.stderr
-    assert "sent" in ann.says("signal", "hello", "word", "-i", '"swordfish"', *where)
+    assert "signalled hello" in ann.says("signal", "hello", "word", "-i", '"swordfish"', *where)
     assert json.loads(ann.says("result", "hello", *where)) == "swordfish"
     elsewhere = ann.perdure("list", "-A", *where)
     assert elsewhere.returncode == 4

@@ -137,9 +137,8 @@ def test_a_cluster_that_lets_no_ticket_be_made_is_explained(perdure, kubectl) ->
     assert "auth.tickets" in told.err
 
 
-def test_a_forward_that_ends_is_opened_again_at_the_same_port(kubectl, monkeypatch) -> None:
-    monkeypatch.setattr("perdure.cli.tunnel._AGAIN", 0.0)
-    knows(kubectl, service("perdure-system"))
+def openings(monkeypatch: pytest.MonkeyPatch) -> threading.Semaphore:
+    """Return what is released each time that a tunnel is opened."""
     opened = threading.Semaphore(0)
     open_ = Tunnel._open
 
@@ -149,9 +148,27 @@ def test_a_forward_that_ends_is_opened_again_at_the_same_port(kubectl, monkeypat
         return said
 
     monkeypatch.setattr(Tunnel, "_open", tell)
-    with Tunnel(Kubectl(), "perdure-system", "perdure-server", 7233) as tunnel:
+    return opened
+
+
+def test_a_forward_that_ends_is_opened_again_at_the_same_port(kubectl, monkeypatch) -> None:
+    monkeypatch.setattr("perdure.cli.tunnel._AGAIN", 0.0)
+    knows(kubectl, service("perdure-system"))
+    opened = openings(monkeypatch)
+    with Tunnel(Kubectl(), "ns", "perdure-server", 7233, is_secure=False) as tunnel:
         assert opened.acquire(timeout=10)
         (kubectl.folder / "stop").touch()
         assert opened.acquire(timeout=10)
         assert tunnel.address == "127.0.0.1:4711"
     assert [line.split()[-1] for line in kubectl.called("port-forward")] == [":7233", "4711:7233"]
+
+
+def test_a_tunnel_that_leads_nowhere_is_opened_again(kubectl, monkeypatch) -> None:
+    monkeypatch.setattr("perdure.cli.tunnel._AGAIN", 0.0)
+    monkeypatch.setattr("perdure.cli.tunnel._WATCH_EVERY", 0.01)
+    knows(kubectl, service("perdure-system"))
+    opened = openings(monkeypatch)
+    with Tunnel(Kubectl(), "ns", "perdure-server", 7233, is_secure=False):
+        # Nobody listens at the port that the fake says it forwards from.
+        assert opened.acquire(timeout=10)
+        assert opened.acquire(timeout=10)

@@ -121,8 +121,12 @@ class Access:
         from perdure.client import TLSConfig
         from perdure.exceptions import UsageError
 
+        if self.tls_ca is None and self.is_secure_tunnel:
+            from perdure.cli.tunnel import in_tunnel
+
+            return in_tunnel()
         if self.tls_ca is None:
-            return _in_tunnel() if self.is_secure_tunnel else False
+            return False
         try:
             return TLSConfig(server_root_ca_cert=self.tls_ca.read_bytes())
         except OSError as error:
@@ -210,11 +214,3 @@ def _through_cluster(
     ) as way:
         found = replace(access, ticket=way.ticket, is_secure_tunnel=way.is_secure, kubectl=kubectl)
         yield found, way
-
-
-def _in_tunnel() -> ssl.SSLContext:
-    # The API server has led the tunnel to the pod: whose certificate it is, is known already.
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context

@@ -68,7 +68,9 @@ def open_way(kubectl: Kubectl, *, namespace: str = "", server_namespace: str = "
     namespace = namespace or _namespace_of(context)
     service = find_server(kubectl, namespace, server_namespace)
     ticket = _ticket(kubectl, context) if service.takes_ticket else ""
-    with Tunnel(kubectl, service.namespace, service.name, service.port) as tunnel:
+    with Tunnel(
+        kubectl, service.namespace, service.name, service.port, is_secure=service.is_secure
+    ) as tunnel:
         yield Way(
             address=tunnel.address, is_secure=service.is_secure, ticket=ticket, namespace=namespace
         )
