@@ -15,8 +15,9 @@ from perdure_operator.cluster import (
     WORKER_POOLS,
     ForbiddenError,
 )
+from perdure_operator.controllers.pools.reconciler import PoolReconciler
 from perdure_operator.model import WorkerPool
-from support.operator_scene import NAMESPACE, Scene, a_pool, ref
+from support.operator_scene import DEFAULTS, NAMESPACE, Scene, a_pool, ref
 
 NAME = "orders"
 
@@ -268,6 +269,41 @@ async def test_a_version_that_was_never_written_down_is_left_to_the_current_one(
     scene.tell_queue(versions=pinned(old, open_runs=3))
     await look(scene)
     assert (declared(scene).build_id, declared(scene).kept) == (new, ())
+
+
+async def test_after_the_store_was_lost_old_versions_are_kept_until_runs_can_be_rebuilt(
+    scene: Scene,
+) -> None:
+    old = await begin(scene)
+    new = await edit(scene, image="shop/orders:2")
+    scene.tell_queue(versions=pinned(old, open_runs=3))
+    await look(scene)
+    scene.server.declared.clear()
+    scene.tell_queue()
+    await look(scene)
+    scene.tell_queue()
+    again = await look(scene)
+    assert again == timedelta(minutes=10)
+    assert (declared(scene).build_id, declared(scene).kept) == (new, (old,))
+    assert revisions(scene) == {old, new}
+
+    scene.pass_time(minutes=10)
+    await look(scene)
+    assert revisions(scene) == {new}, "nobody came back for it"
+
+
+async def test_a_new_operator_that_finds_the_store_lost_keeps_old_versions_as_well(
+    scene: Scene,
+) -> None:
+    old = await begin(scene)
+    new = await edit(scene, image="shop/orders:2")
+    scene.server.declared.clear()
+    scene.tell_queue()
+    scene.reconcilers[WORKER_POOLS] = PoolReconciler(scene.world, DEFAULTS)
+    await look(scene)
+    scene.tell_queue()
+    await look(scene)
+    assert revisions(scene) == {old, new}
 
 
 # --- workers that fail, by version --------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from perdure.protocol.verbs import QueueDescription, VersionDescription
 from perdure_operator.controllers.actions import ObjectRefused, Outcome, ServerAway
@@ -36,6 +36,8 @@ class PoolView:
     pods: Sequence[PodFacts]
     revisions: Sequence[RevisionFacts] = ()
     """What is written down of the pool's versions."""
+    holds: timedelta | None = None
+    """For how long no version is to be forgotten, see :mod:`.holding`."""
     is_shared: bool = False
     """Whether other pools poll the task queue as well."""
     outcomes: Sequence[Outcome] = ()

@@ -78,7 +78,7 @@ def _plan_without_server(view: PoolView) -> Plan:
 
 
 def _again(view: PoolView, servings: Sequence[Serving]) -> timedelta | None:
-    waits = [serving.streak.wait(view.now) for serving in servings]
+    waits = [view.holds, *(serving.streak.wait(view.now) for serving in servings)]
     if view.pool.spec.code is not None and view.active:
         waits.append(CODE_INTERVAL)
     return min((wait for wait in waits if wait is not None), default=None)

@@ -20,6 +20,7 @@ from perdure_operator.controllers.actions import Outcome, Plan
 from perdure_operator.controllers.invalid import plan_invalid
 from perdure_operator.controllers.keys import Key
 from perdure_operator.controllers.pools.access import WorkerDefaults
+from perdure_operator.controllers.pools.holding import Holds
 from perdure_operator.controllers.pools.jobs import JobFacts, JobState, read_job
 from perdure_operator.controllers.pools.observing import PoolView
 from perdure_operator.controllers.pools.planning import plan_pool
@@ -37,6 +38,7 @@ class PoolReconciler:
     def __init__(self, world: World, defaults: WorkerDefaults) -> None:
         self._world = world
         self._defaults = defaults
+        self._holds = Holds()
 
     async def reconcile(self, key: Key) -> Plan:
         """Look at the pool and do what is to be done."""
@@ -64,14 +66,16 @@ class PoolReconciler:
         namespace = pool.metadata.namespace
         ref = ObjectRef(namespace=namespace, name=pool.metadata.name)
         jobs = await self._read_jobs(pool)
+        queue, now = self._world.queues.find(namespace, pool.task_queue), self._world.now()
         return PoolView(
             pool=pool,
-            now=self._world.now(),
+            now=now,
             defaults=self._defaults,
             code=await self._read_code(pool),
             revisions=await self._read_revisions(pool),
             is_shared=self._world.pools.on_queue(namespace, pool.task_queue) not in ([], [ref]),
-            queue=self._world.queues.find(namespace, pool.task_queue),
+            queue=queue,
+            holds=self._holds.look(pool, queue, now),
             jobs=jobs,
             pods=await self._read_pods(pool, jobs),
             outcomes=tuple(outcomes),

@@ -96,7 +96,7 @@ def is_drained(view: PoolView, template: WorkerTemplate, version: str) -> bool:
     No open run is pinned to it, and as another one is current, none can come to be, unless one of
     its workers is at the very first task of a run: that is why what they hold counts.
     """
-    if view.queue is None or view.queue.current != template.version:
+    if view.queue is None or view.queue.current != template.version or view.holds is not None:
         return False
     found = view.version(version)
     return found is None or not (found.open_runs or found.backlog or found.held)
