@@ -350,6 +350,20 @@ async def test_each_version_reads_its_own_copy_of_the_code(scene: Scene) -> None
         assert args[0] == "orders"
 
 
+async def test_runs_go_on_with_the_copies_when_the_configmap_is_gone(scene: Scene) -> None:
+    scene.add_code("orders-code", orders="version = 1")
+    only = await begin(scene, code={"configMap": "orders-code"})
+    scene.cluster.end_job(ref(jobs(scene, only)[0]), succeeded=True)
+    scene.tell_queue()
+    await look(scene)
+    scene.cluster.ask_to_delete(CONFIG_MAPS, ref("orders-code"))
+    scene.tell_queue(backlog=1)
+    await look(scene)
+    assert len(jobs(scene, only)) == 1
+    assert scene.conditions(WORKER_POOLS, NAME)["Stalled"] == ("True", "CodeNotFound")
+    assert revisions(scene) == {only}
+
+
 async def test_a_lost_copy_of_the_current_code_is_made_again(scene: Scene) -> None:
     scene.add_code("orders-code", orders="version = 1")
     only = await begin(scene, code={"configMap": "orders-code"})

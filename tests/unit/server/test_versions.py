@@ -12,6 +12,7 @@ from perdure.protocol import messages as msg
 from perdure.protocol.events import StepCompleted
 from perdure.protocol.failures import Failure
 from perdure.protocol.verbs import (
+    DescribeRequest,
     QueryRequest,
     QueueDescription,
     SetCurrentVersionRequest,
@@ -270,6 +271,8 @@ async def test_code_that_keeps_failing_is_tried_by_its_own_and_the_current_versi
         task = await new.take(msg.WorkflowTask)
         await new.progress(task)
 
+        described = await world.verbs.describe(DescribeRequest(**TARGET))
+        assert described.build_id == "v2"
         assert version(world, "v2").open_runs == 1, "it fits, so it is pinned to that now"
         assert version(world, "v1").open_runs == 0
         await signal(world)

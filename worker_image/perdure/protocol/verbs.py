@@ -202,6 +202,8 @@ class RunDescription(RunSummary, frozen=True, kw_only=True, omit_defaults=True):
     cancel_requested: bool = False
     watched: bool = False
     """Whether ``watch`` tells of it."""
+    build_id: str = ""
+    """The version of its code that it is pinned to; empty when it is to none."""
 
 
 class HistoryRequest(TargetRequest, frozen=True, kw_only=True, omit_defaults=True):

@@ -42,8 +42,7 @@ def plan_pool(view: PoolView) -> Plan:
         # Its Jobs are its own, so they are deleted with it.
         return Plan()
     if view.code_problem:
-        actions = write_report(view, [])
-        return Plan(actions=actions, again=CODE_MISSING_INTERVAL)
+        return _plan_without_code(view)
     if view.queue is None:
         return _plan_without_server(view)
 
@@ -69,6 +68,15 @@ def plan_pool(view: PoolView) -> Plan:
     if changes:
         return Plan(actions=changes, look_at_once=True)
     return Plan(actions=write_report(view, servings), again=_again(view, servings))
+
+
+def _plan_without_code(view: PoolView) -> Plan:
+    """Say so, and have workers of the versions that there are copies of: runs go on with them."""
+    servings = serve_kept(view, (each for each in view.revisions if each.has_code))
+    made = [action for serving in servings for action in plan_creations(view, serving)]
+    if made and view.queue is not None and view.refused is None:
+        return Plan(actions=made, look_at_once=True)
+    return Plan(actions=write_report(view, []), again=CODE_MISSING_INTERVAL)
 
 
 def _plan_without_server(view: PoolView) -> Plan:
