@@ -97,7 +97,7 @@ class Metrics:
         )
         self.unattended = self._gauge(
             "perdure_tasks_unattended",
-            "Tasks that wait in a queue which no worker is connected to, by kind.",
+            "Tasks that wait where no worker is connected that may take them, by kind.",
             ("kind",),
         )
         self.task_waits = self._histogram(
