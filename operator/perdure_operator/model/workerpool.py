@@ -273,7 +273,7 @@ class WorkerPoolStatus(ResourceStatus):
     versions: Annotated[tuple[PoolVersion, ...], Field(max_length=MAX_SHOWN_VERSIONS)] = ()
     """The versions of the code that runs need, the current one first."""
     replicas: Annotated[int, Field(ge=0)] = 0
-    """What the scale subresource shows: how many worker Jobs have not finished."""
+    """What the scale subresource shows: how many Jobs of the current version have not finished."""
     selector: Annotated[str, Clipped(512)] | None = None
     """What the scale subresource shows: by which labels the workers' pods are found."""
 

@@ -306,6 +306,18 @@ async def test_a_new_operator_that_finds_the_store_lost_keeps_old_versions_as_we
     assert revisions(scene) == {old, new}
 
 
+async def test_a_version_that_cannot_be_read_any_more_is_left_to_the_current_one(
+    scene: Scene,
+) -> None:
+    old = await begin(scene)
+    (revision,) = scene.cluster.all(CONTROLLER_REVISIONS)
+    revision["data"] = {"spec": {"slots": "many"}}
+    new = await edit(scene, image="shop/orders:2")
+    scene.tell_queue(versions=pinned(old, open_runs=3, backlog=1))
+    await look(scene)
+    assert (declared(scene).build_id, declared(scene).kept) == (new, ())
+
+
 # --- workers that fail, by version --------------------------------------------------------------
 
 

@@ -72,7 +72,7 @@ def plan_pool(view: PoolView) -> Plan:
 
 def _plan_without_code(view: PoolView) -> Plan:
     """Say so, and have workers of the versions that there are copies of: runs go on with them."""
-    servings = serve_kept(view, (each for each in view.revisions if each.has_code))
+    servings = serve_kept(view, (each for each in view.revisions if each.is_usable))
     made = [action for serving in servings for action in plan_creations(view, serving)]
     if made and view.queue is not None and view.refused is None:
         return Plan(actions=made, look_at_once=True)

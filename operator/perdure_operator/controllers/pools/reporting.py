@@ -89,11 +89,11 @@ def _report(view: PoolView, servings: Sequence[Serving]) -> WorkerPoolStatus:
         ),
         "task_queue": view.pool.task_queue,
         "active_jobs": len(view.active),
-        "replicas": len(view.active),
         "selector": f"{POOL_LABEL}={metadata.name}",
     }
     if servings:
         fields["version"] = servings[0].version
+        fields["replicas"] = len(servings[0].active)
         fields["versions"] = _show_versions(view, servings)
     if view.queue is not None:
         fields |= {"ready_workers": view.connected(), "backlog": view.queue.backlog}

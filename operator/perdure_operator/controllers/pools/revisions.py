@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from pydantic import ValidationError
+
 from perdure_operator.cluster import CONFIG_MAPS, CONTROLLER_REVISIONS, Manifest, ObjectRef
 from perdure_operator.controllers.actions import DeleteObject
 from perdure_operator.controllers.pools.access import WorkerDefaults
@@ -41,9 +43,9 @@ class RevisionFacts:
     """Whether the copy of its code is there, if it needs one."""
 
     @property
-    def needs_copy(self) -> bool:
-        """Whether its code is a copy of a ConfigMap."""
-        return bool(self.spec.get("code"))
+    def is_usable(self) -> bool:
+        """Whether workers can be made of it."""
+        return self.has_code and _can_be_read(self.spec)
 
     def delete(self) -> DeleteObject:
         """Return its deletion, with which its copy of the code goes."""
@@ -114,14 +116,24 @@ def template_of(
 
     How many workers there may be, and how long they stay, is as the pool says now.
 
-    Raises:
-        pydantic.ValidationError: what is written down cannot be read.
+    Args:
+        revision: A usable one.
+        pool: The pool.
+        defaults: What the operator adds.
     """
     bounds = pool.to_manifest()["spec"]
     spec = {k: v for k, v in revision.spec.items() if k not in {"scaling", "replicas"}}
     spec |= {k: bounds[k] for k in ("scaling", "replicas") if k in bounds}
     then = pool.model_copy(update={"spec": WorkerPoolSpec.model_validate(spec)})
     return rebuild_template(then, defaults, revision.version)
+
+
+def _can_be_read(spec: Manifest) -> bool:
+    try:
+        WorkerPoolSpec.model_validate(spec)
+    except ValidationError:
+        return False
+    return True
 
 
 def _metadata(template: WorkerTemplate) -> Manifest:

@@ -9,13 +9,10 @@ workers' own doing: one that is idle leaves. Those that stay (of ``scaling.min``
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import count
-
-from pydantic import ValidationError
 
 from perdure_operator.cluster import JOBS
 from perdure_operator.controllers.actions import Action, CreateObject
@@ -30,8 +27,6 @@ from perdure_operator.controllers.pools.observing import PoolView
 from perdure_operator.controllers.pools.revisions import RevisionFacts, template_of
 from perdure_operator.controllers.pools.templates import WorkerTemplate, object_name
 from perdure_operator.model import ScalingMode
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,11 +75,7 @@ def serve_kept(view: PoolView, kept: Iterable[RevisionFacts]) -> list[Serving]:
     most = max(spec.replicas or 0, 1) if is_external else spec.scaling.max
     servings = []
     for revision in kept:
-        try:
-            template = template_of(revision, view.pool, view.defaults)
-        except ValidationError as error:
-            logger.warning("ControllerRevision %s cannot be read: %s", revision.ref, error)
-            continue
+        template = template_of(revision, view.pool, view.defaults)
         needed = -(-view.demand(revision.version) // template.pool.spec.slots)
         servings.append(_serve(view, template, wanted=min(most, needed), staying=0))
     return servings

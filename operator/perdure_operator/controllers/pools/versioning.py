@@ -84,7 +84,7 @@ def kept_revisions(view: PoolView, template: WorkerTemplate) -> list[RevisionFac
         each
         for each in view.revisions
         if each.version != template.version
-        and each.has_code
+        and each.is_usable
         and not is_drained(view, template, each.version)
     )
     return sorted(older, key=lambda each: (-each.number, each.version))
