@@ -12,6 +12,9 @@ import msgspec
 from perdure.protocol.events import HistoryEvent
 from perdure.protocol.failures import Failure
 from perdure.protocol.payloads import Millis, Payload, Payloads, RetryPolicy
+from perdure.protocol.queues import QueueDescription as QueueDescription  # noqa: PLC0414 - part of the verbs
+from perdure.protocol.queues import VersionDescription as VersionDescription  # noqa: PLC0414 - part of the verbs
+from perdure.protocol.queues import WorkerDescription as WorkerDescription  # noqa: PLC0414 - part of the verbs
 from perdure.protocol.statuses import IdConflictPolicy as IdConflictPolicy  # noqa: PLC0414 - part of the verbs
 from perdure.protocol.statuses import IdReusePolicy as IdReusePolicy  # noqa: PLC0414 - part of the verbs
 from perdure.protocol.statuses import RunStatus as RunStatus  # noqa: PLC0414 - part of the verbs
@@ -312,49 +315,6 @@ class QueuesRequest(_Verb, frozen=True, kw_only=True, omit_defaults=True):
     namespace: str = ""
     version: int = 0
     wait: Millis = 0
-
-
-class WorkerDescription(_Verb, frozen=True, kw_only=True, omit_defaults=True):
-    """A connected worker."""
-
-    worker_id: str
-    identity: str
-    build_id: str = ""
-    held: int = 0
-    """Tasks that it works on."""
-    draining: bool = False
-
-
-class VersionDescription(_Verb, frozen=True, kw_only=True, omit_defaults=True):
-    """One version of the code behind a task queue whose versions are declared."""
-
-    build_id: str
-    backlog: int = 0
-    """Tasks and queries that wait for a worker of this version."""
-    held: int = 0
-    """Tasks that workers of this version work on."""
-    open_runs: int = 0
-    """Open runs that are pinned to it, waiting ones as well."""
-
-
-class QueueDescription(_Verb, frozen=True, kw_only=True, omit_defaults=True):
-    """One task queue."""
-
-    namespace: str
-    task_queue: str
-    backlog: int = 0
-    """Tasks and queries that wait for a worker."""
-    held: int = 0
-    """Tasks that workers work on."""
-    oldest: Millis | None = None
-    """Since when the oldest of the backlog waits."""
-    workers: tuple[WorkerDescription, ...] = ()
-    current: str = ""
-    """The declared version for new runs; empty: none is declared, any worker takes anything."""
-    kept: tuple[str, ...] = ()
-    """Declared older versions, which still serve the runs pinned to them."""
-    versions: tuple[VersionDescription, ...] = ()
-    """Each version that is declared, the current one first."""
 
 
 class QueuesResponse(_Verb, frozen=True, kw_only=True, omit_defaults=True):
