@@ -21,6 +21,7 @@ from support.histories import CONVERTER, RunDriver, assert_replays, open_drivers
 from support.retries import ask, retry_of
 
 LIMIT = timedelta(seconds=30)
+FAILURE = CONVERTER.to_failure(ApplicationError("no"))
 broken: set[str] = set()
 """Names of steps that fail."""
 
@@ -311,6 +312,44 @@ def test_a_terminated_run_goes_on_where_it_was():
     assert list(again.activities) == [1]
 
 
+def test_what_was_recorded_for_people_only_is_left_out_and_the_rest_keeps_its_portions():
+    run = RunDriver(Order)
+    run.record(ev.Suspended(), ev.Resumed())
+    run.record(ev.WorkflowTaskFailed(cause="WorkflowError", failure=FAILURE))
+    run.activate()
+    run.complete_activity(1, "paid").activate()
+    run.fail_activity(2).activate()
+
+    _, again = retry_of(run)
+
+    assert not {"Suspended", "Resumed", "WorkflowTaskFailed"} & set(again.kinds())
+    assert_replays(again)
+    assert again.play({"reserve": lambda: 1, "ship": lambda: 2}).result == ["paid", 1, 2]
+
+
+def test_a_timer_that_fired_beside_the_failure_does_not_run_again():
+    @workflow.defn
+    class Timed:
+        @workflow.run
+        async def run(self) -> str:
+            nap = asyncio.create_task(asyncio.sleep(60))
+            await act("work")
+            await nap
+            return "rested"
+
+    run = RunDriver(Timed)
+    run.activate()
+    run.fail_activity(next(iter(run.activities)))
+    run.advance(60)
+    run.activate()
+    assert run.is_closed
+
+    _, again = retry_of(run)
+
+    assert again.timers == {}
+    assert again.play({"work": lambda: None}, timers=False).result == "rested"
+
+
 def test_the_same_random_numbers_are_drawn_again():
     @workflow.defn
     class Lucky:
@@ -358,7 +397,6 @@ def standalone(*ending: ev.Event) -> RunDriver:
     return run
 
 
-FAILURE = CONVERTER.to_failure(ApplicationError("no"))
 FAILED = ev.ActivityFailed(seq=1, failure=FAILURE, retry_state=4)
 ENDINGS = {
     "failed": (FAILED, ev.WorkflowFailed(failure=FAILURE)),
