@@ -326,10 +326,10 @@ class WorkflowHandle(Generic[SelfType, ReturnType]):
             request_id=request_id,
         )
         answer = await self._client.service.call(request, timeout=rpc_timeout)
-        handle: WorkflowHandle[SelfType, ReturnType] = WorkflowHandle(
+        new = type(self)(
             self._client, self._id, run_id=answer.run_id, result_type=self._result_type
         )
-        return WorkflowRetry(handle=handle, event=answer.event, effects=answer.effects)
+        return WorkflowRetry(handle=new, event=answer.event, effects=answer.effects)
 
     async def describe(
         self, *, rpc_timeout: timedelta | None = None
