@@ -33,15 +33,14 @@ class WorkflowRetry(Generic[SelfType, ReturnType]):
 def retry_request(
     client: ClientBase,
     target: Target,
-    *,
-    from_start: bool,
+    point: RetryPoint,
     reason: str | None,
     request_id: str | None,
 ) -> RetryRequest:
     """Return what the server is asked; sent twice, it is still one retry."""
     return RetryRequest(
         **target,
-        point=RetryPoint.START if from_start else RetryPoint.FAILED_STEP,
+        point=point,
         request_id=request_id or str(uuid.uuid4()),
         reason=reason or "",
         identity=client.identity,

@@ -35,6 +35,7 @@ from perdure.client._types import (
 from perdure.common import QueryRejectCondition, to_millis
 from perdure.protocol import verbs
 from perdure.protocol.events import HistoryEvent
+from perdure.protocol.retries import RetryPoint
 
 SelfType = TypeVar("SelfType")
 ReturnType = TypeVar("ReturnType")
@@ -318,17 +319,11 @@ class WorkflowHandle(Generic[SelfType, ReturnType]):
         Raises:
             RPCError: the run has not ended, has completed, or was followed by another one.
         """
-        request = retry_request(
-            self._client,
-            self._target(),
-            from_start=from_start,
-            reason=reason,
-            request_id=request_id,
-        )
+        point = RetryPoint.START if from_start else RetryPoint.FAILED_STEP
+        request = retry_request(self._client, self._target(), point, reason, request_id)
         answer = await self._client.service.call(request, timeout=rpc_timeout)
-        new = type(self)(
-            self._client, self._id, run_id=answer.run_id, result_type=self._result_type
-        )
+        result_type = self._result_type
+        new = type(self)(self._client, self._id, run_id=answer.run_id, result_type=result_type)
         return WorkflowRetry(handle=new, event=answer.event, effects=answer.effects)
 
     async def describe(
