@@ -143,10 +143,13 @@ class Applier:
             return ImportRefused(message=str(error))
         return RunImported()
 
-    async def _retry(self, action: RetryRun) -> Outcome:
+    async def _retry(self, action: RetryRun) -> Outcome | None:
         try:
             answer = await self._server.call(action.request)
-        except (AlreadyStartedError, RequestRefusedError, RunNotFoundError) as error:
+        except AlreadyStartedError:
+            # Somebody else was faster; the next look at the run finds what they made.
+            return None
+        except (RequestRefusedError, RunNotFoundError) as error:
             return RetryRefused(retry_id=action.retry_id, message=str(error))
         return RunRetried(retry_id=action.retry_id, answer=answer)
 

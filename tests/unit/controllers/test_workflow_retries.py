@@ -269,6 +269,21 @@ async def test_a_retry_goes_on_from_what_somebody_else_retried_before(scene: Sce
     assert records(scene) == {"a1": "Retried"}
 
 
+async def test_somebody_else_may_be_faster_at_the_last_moment(scene: Scene) -> None:
+    real = scene.server._retry
+
+    def too_late(request: RetryRequest) -> Any:
+        if len(scene.server.runs) == 1:
+            scene.server.follow(scene.server.run, "run-2")
+        return real(request)
+
+    scene.server._retry = too_late  # type: ignore[method-assign]
+    await edit(scene, retries=[A1])
+
+    assert records(scene) == {"a1": "NotNeeded"}
+    assert scene.status(WORKFLOWS, NAME)["runId"] == "run-2"
+
+
 async def test_a_suspicion_that_is_wrong_changes_nothing(scene: Scene) -> None:
     writes = len(scene.cluster.writes)
     scene.world.roster.suspect(KEY)
