@@ -104,8 +104,13 @@ def check_work(team: Team, folder: Path) -> None:
 
 def check_nothing_is_left(cluster: Cluster, namespace: str) -> None:
     """The volume claim is kept on purpose; nothing else is."""
-    left = cluster.kubectl("get", LISTED, "-n", namespace, "-o", "name").split()
-    assert left == ["configmap/kube-root-ca.crt"]
+
+    def left() -> list[str]:
+        return cluster.kubectl("get", LISTED, "-n", namespace, "-o", "name").split()
+
+    cluster.eventually(
+        lambda: left() == ["configmap/kube-root-ca.crt"], what="the namespace is empty"
+    )
     claims = cluster.kubectl("get", "persistentvolumeclaims", "-n", namespace, "-o", "name").split()
     assert claims == ["persistentvolumeclaim/perdure"]
     wide = "clusterroles,clusterrolebindings"
