@@ -97,6 +97,7 @@ def description(hot: HotRun, now: Millis) -> RunDescription:
         cancel_requested=run.cancel_requested,
         watched=run.watched,
         build_id=run.build_id,
+        retried=run.start.retried,
     )
 
 

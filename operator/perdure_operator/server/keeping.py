@@ -318,7 +318,10 @@ class Keeper:
             LostError: nothing of it was recorded.
         """
         future, settle = _awaited()
-        self._submit(self.add(run), transition, done=settle, lost=settle)
+        hot = self.add(run)
+        # Who retries a run has mostly mended its code: the current version is the first to try.
+        hot.strays = run.start.retried is not None
+        self._submit(hot, transition, done=settle, lost=settle)
         await future
 
     def _committed(self, hot: HotRun, transition: Transition) -> None:

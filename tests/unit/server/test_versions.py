@@ -15,6 +15,7 @@ from perdure.protocol.verbs import (
     DescribeRequest,
     QueryRequest,
     QueueDescription,
+    RetryRequest,
     SetCurrentVersionRequest,
     SignalRequest,
     VersionDescription,
@@ -308,6 +309,24 @@ async def test_success_ends_the_turns() -> None:
         await signal(world)
         assert await old.has(msg.WorkflowTask)
         assert not await new.has(msg.WorkflowTask)
+
+
+async def test_a_retried_run_is_tried_by_the_current_version_first_and_then_by_its_own() -> None:
+    async with World(lease=HOUR) as world:
+        await declare(world, "v1")
+        old = await world.worker("w1", build_id="v1")
+        await world.start()
+        await old.progress(await old.take(msg.WorkflowTask), schedule())
+        attempt = await old.take(msg.ActivityTask)
+        await old.say(msg.ActivityReport(attempt=attempt.attempt))
+        broken = cmd.FailWorkflow(failure=Failure(message="the card is broken"))
+        await old.progress(await old.take(msg.WorkflowTask), broken)
+        await declare(world, "v2", "v1")
+        new = await world.worker("w2", build_id="v2")
+        await world.verbs.retry(RetryRequest(**TARGET))
+        await fail(new, "Nondeterminism")
+        await asyncio.sleep(2)
+        assert await old.has(msg.WorkflowTask)
 
 
 # --- counting -----------------------------------------------------------------------------------
