@@ -71,18 +71,24 @@ def start(request: StartRequest, run_id: str) -> list[Event]:
     return events
 
 
-def _only_activity(request: StartRequest) -> ev.ActivityScheduled:
+def _only_activity(request: StartRequest) -> ev.ActivityScheduled | ev.BatchScheduled:
     if request.activity is None:
         raise RefusedError("a standalone activity needs its options (field `activity`)")
-    return ev.ActivityScheduled(
-        seq=ONLY_SEQ,
-        activity_id=request.workflow_id,
-        activity_type=request.workflow_type,
-        task_queue=request.task_queue,
-        input=request.input,
-        headers=request.headers,
+    fields: dict[str, Any] = {
+        "seq": ONLY_SEQ,
+        "activity_id": request.workflow_id,
+        "activity_type": request.workflow_type,
+        "task_queue": request.task_queue,
+        "headers": request.headers,
         **msgspec.structs.asdict(request.activity),
-    )
+    }
+    if request.activity.items:
+        if request.input:
+            raise RefusedError("a batch has `activity.items` and no input besides them")
+        return ev.BatchScheduled(**fields)
+    for name in ("items", "parallelism", "tolerated_failures"):
+        del fields[name]
+    return ev.ActivityScheduled(input=request.input, **fields)
 
 
 def signal(run: Run, request: SignalRequest) -> list[Event]:

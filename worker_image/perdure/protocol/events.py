@@ -128,7 +128,7 @@ class ActivityTimedOut(_Event, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ActivityCancelRequested(_Event, frozen=True, kw_only=True, omit_defaults=True):
-    """Command event of ``RequestCancelActivity``."""
+    """Command event of ``RequestCancelActivity``; ``seq`` may be a batch's."""
 
     seq: int
 
@@ -138,6 +138,72 @@ class ActivityCanceled(_Event, frozen=True, kw_only=True, omit_defaults=True):
 
     seq: int
     details: Payloads = ()
+
+
+class BatchScheduled(_Event, frozen=True, kw_only=True, omit_defaults=True):
+    """Command event of ``ScheduleBatch``, whose fields it repeats."""
+
+    seq: int
+    activity_id: str
+    activity_type: str
+    task_queue: str
+    items: tuple[Payloads, ...]
+    parallelism: int = 0
+    tolerated_failures: int = 0
+    streamed: bool = False
+    schedule_to_close_timeout: Millis | None = None
+    schedule_to_start_timeout: Millis | None = None
+    start_to_close_timeout: Millis | None = None
+    heartbeat_timeout: Millis | None = None
+    retry_policy: RetryPolicy = RetryPolicy()
+    headers: dict[str, Payload] = {}
+    summary: str = ""
+
+
+class ItemResult(msgspec.Struct, frozen=True, array_like=True):
+    """How one item of a batch ended: with ``failure``, otherwise it returned ``result``."""
+
+    index: int
+    """From 0, in the order of the batch's items."""
+    attempt: int = 1
+    """How many tries it took; 0 when none began."""
+    result: Payload | None = None
+    failure: Failure | None = None
+    retry_state: RetryState | None = None
+    """With ``failure``: why it was not tried again."""
+
+
+class BatchItemsClosed(_Event, frozen=True, kw_only=True, omit_defaults=True):
+    """Resolution: these items of a batch ended; each item is told once."""
+
+    seq: int
+    items: tuple[ItemResult, ...]
+
+
+class BatchCompleted(_Event, frozen=True, kw_only=True, omit_defaults=True):
+    """Resolution: every item ended, and no more of them failed than are tolerated."""
+
+    seq: int
+    succeeded: int = 0
+    failed: int = 0
+
+
+class BatchFailed(_Event, frozen=True, kw_only=True, omit_defaults=True):
+    """Resolution: too many items failed, or the time of the whole is up; the rest is stopped."""
+
+    seq: int
+    failure: Failure
+    """In words that count; its cause is the first failed item's failure."""
+    succeeded: int = 0
+    failed: int = 0
+
+
+class BatchCanceled(_Event, frozen=True, kw_only=True, omit_defaults=True):
+    """Resolution: the batch ended because it was asked to; some items have no result."""
+
+    seq: int
+    succeeded: int = 0
+    failed: int = 0
 
 
 class StepCompleted(_Event, frozen=True, kw_only=True, omit_defaults=True):
@@ -257,6 +323,11 @@ Event = (
     | ActivityTimedOut
     | ActivityCancelRequested
     | ActivityCanceled
+    | BatchScheduled
+    | BatchItemsClosed
+    | BatchCompleted
+    | BatchFailed
+    | BatchCanceled
     | StepCompleted
     | StepFailed
     | TimerStarted
@@ -275,6 +346,7 @@ Event = (
 
 COMMAND_EVENTS = (
     ActivityScheduled,
+    BatchScheduled,
     ActivityCancelRequested,
     TimerStarted,
     TimerCanceled,
@@ -289,6 +361,10 @@ RESOLUTIONS = (
     ActivityFailed,
     ActivityTimedOut,
     ActivityCanceled,
+    BatchItemsClosed,
+    BatchCompleted,
+    BatchFailed,
+    BatchCanceled,
     StepCompleted,
     StepFailed,
     TimerFired,

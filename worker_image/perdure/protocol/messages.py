@@ -232,6 +232,8 @@ class ActivityTask(_Message, frozen=True, kw_only=True, omit_defaults=True):
     heartbeat_details: Payloads = ()
     """Of the attempt before."""
     standalone: bool = False
+    item: int | None = None
+    """The index of a batch's item; ``attempt.seq`` is then made by ``protocol.items``."""
 
 
 class ReportAccepted(_Message, frozen=True, kw_only=True, omit_defaults=True):

@@ -50,8 +50,14 @@ class StartRequest(_Verb, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ActivityOptions(_Verb, frozen=True, kw_only=True, omit_defaults=True):
-    """How a standalone activity runs; as ``ScheduleActivity`` has them."""
+    """How a standalone activity runs; as ``ScheduleActivity`` has them.
 
+    With ``items`` it is a batch, as ``ScheduleBatch`` has it, and the request has no ``input``.
+    """
+
+    items: tuple[Payloads, ...] = ()
+    parallelism: int = 0
+    tolerated_failures: int = 0
     schedule_to_close_timeout: Millis | None = None
     schedule_to_start_timeout: Millis | None = None
     start_to_close_timeout: Millis | None = None
@@ -170,6 +176,23 @@ class PendingActivity(_Verb, frozen=True, kw_only=True, omit_defaults=True):
     identity: str = ""
 
 
+class PendingBatch(_Verb, frozen=True, kw_only=True, omit_defaults=True):
+    """A batch that a run waits for; its items are not among the pending activities."""
+
+    seq: int
+    activity_id: str
+    activity_type: str
+    total: int
+    succeeded: int = 0
+    failed: int = 0
+    running: int = 0
+    """Items that workers have."""
+    scheduled: Millis
+    summary: str = ""
+    last_failure: Failure | None = None
+    """The newest of an item, also of one that is tried again."""
+
+
 class RunSummary(_Verb, frozen=True, kw_only=True, omit_defaults=True):
     """One line of ``list``."""
 
@@ -195,6 +218,7 @@ class RunDescription(RunSummary, frozen=True, kw_only=True, omit_defaults=True):
     """Head of the history's hash chain, hexadecimal SHA-256."""
     memo: dict[str, Payload] = {}
     pending_activities: tuple[PendingActivity, ...] = ()
+    pending_batches: tuple[PendingBatch, ...] = ()
     task_attempt: int = 1
     """Above 1: the workflow's code keeps failing, ``task_failure`` says how."""
     task_failure_cause: str = ""
