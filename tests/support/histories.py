@@ -26,7 +26,7 @@ from perdure.protocol.commands import Command
 from perdure.protocol.events import Event, HistoryEvent
 from perdure.protocol.failures import Failure, RetryState, TimeoutInfo, TimeoutKind
 from perdure.protocol.messages import Activation, RunRef
-from perdure.protocol.payloads import Payload
+from perdure.protocol.payloads import Payload, Payloads
 from perdure.replay import StepInvocation, Told, WorkflowInstance
 from perdure.replay._history import recorded_activations
 from perdure.workflow._definition import WorkflowDefinition
@@ -66,6 +66,10 @@ class RunDriver:
         self.handed_steps: list[int] = []
         self.timers: dict[int, int] = {}
         self.activities: dict[int, cmd.ScheduleActivity] = {}
+        self.batches: dict[int, dict[int, Payloads]] = {}
+        """Of each open batch: the items that have not ended, and their inputs."""
+        self.batch_counts: dict[int, list[int]] = {}
+        """Of each batch: how many items succeeded and failed."""
         self.sent = 0
         self.crossing: list[Callable[[RunDriver], object]] = []
         """What happens while the next report is on its way."""
@@ -114,6 +118,38 @@ class RunDriver:
     def finish_cancelled_activity(self, seq: int) -> RunDriver:
         self.activities.pop(seq)
         return self.record(ev.ActivityCanceled(seq=seq))
+
+    def close_items(self, seq: int, results: dict[int, Any], *, ends: bool = False) -> RunDriver:
+        """Items of a batch end, with a value or an error; with ``ends`` the batch does too."""
+        items = []
+        for index, result in results.items():
+            self.batches[seq].pop(index)
+            failed = isinstance(result, BaseException)
+            self.batch_counts[seq][failed] += 1
+            items.append(
+                ev.ItemResult(index, 1, failure=CONVERTER.to_failure(result))
+                if failed
+                else ev.ItemResult(index, 1, CONVERTER.to_payload(result))
+            )
+        events: list[Event] = [ev.BatchItemsClosed(seq=seq, items=tuple(items))]
+        if ends:
+            good, bad = self.batch_counts[seq]
+            events.append(ev.BatchCompleted(seq=seq, succeeded=good, failed=bad))
+            del self.batches[seq]
+        return self.record(*events)
+
+    def fail_batch(self, seq: int, failure: Failure) -> RunDriver:
+        """A batch fails as it is."""
+        del self.batches[seq]
+        succeeded, failed = self.batch_counts[seq]
+        return self.record(
+            ev.BatchFailed(seq=seq, failure=failure, succeeded=succeeded, failed=failed)
+        )
+
+    def finish_cancelled_batch(self, seq: int) -> RunDriver:
+        del self.batches[seq]
+        succeeded, failed = self.batch_counts[seq]
+        return self.record(ev.BatchCanceled(seq=seq, succeeded=succeeded, failed=failed))
 
     def fire(self, seq: int) -> RunDriver:
         self.now = max(self.now, self.timers.pop(seq))
@@ -291,6 +327,10 @@ class RunDriver:
             case cmd.ScheduleActivity(seq=seq):
                 self.activities[seq] = command
                 return ev.ActivityScheduled(**{**fields, "task_queue": "tests"})
+            case cmd.ScheduleBatch(seq=seq):
+                self.batches[seq] = dict(enumerate(command.items))
+                self.batch_counts[seq] = [0, 0]
+                return ev.BatchScheduled(**{**fields, "task_queue": "tests"})
             case cmd.StartTimer(seq=seq, delay=delay):
                 self.timers[seq] = self.now + delay
                 return ev.TimerStarted(fires=self.now + delay, **fields)

@@ -25,3 +25,11 @@ def is_item(key: int) -> bool:
 def item_of(key: int) -> tuple[int, int]:
     """Return the batch and the index of what :func:`item_key` made."""
     return key >> _BITS, (key & ((1 << _BITS) - 1)) - 1
+
+
+def key_text(key: int) -> str:
+    """Return a number as people and other systems are told it: ``7``, an item's ``7.0``."""
+    if not is_item(key):
+        return str(key)
+    seq, index = item_of(key)
+    return f"{seq}.{index}"

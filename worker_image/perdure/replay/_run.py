@@ -30,6 +30,7 @@ from perdure.replay._loop import DeterministicLoop, DurableTimer
 from perdure.replay._waits import TimerWait, Waits
 from perdure.replay._work import Work
 from perdure.replay.errors import RunEvictedError
+from perdure.workflow._batch_handle import Batch
 from perdure.workflow._definition import WorkflowDefinition
 from perdure.workflow._errors import ReadOnlyContextError
 from perdure.workflow._info import Info
@@ -38,6 +39,7 @@ from perdure.workflow._requests import (
     ActivityCancellationType,
     ActivityHandle,
     ActivityRequest,
+    BatchRequest,
     Handle,
     StepRequest,
 )
@@ -190,6 +192,10 @@ class Run:
     def start_activity(self, request: ActivityRequest) -> ActivityHandle[Any]:
         """Ask for an activity."""
         return self.work.start_activity(request)
+
+    def start_batch(self, request: BatchRequest) -> Batch[Any]:
+        """Ask for a batch."""
+        return self.work.start_batch(request)
 
     def start_local_activity(
         self, request: StepRequest, *, cancellation_type: ActivityCancellationType, activity_id: str
