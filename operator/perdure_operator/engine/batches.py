@@ -110,6 +110,12 @@ class OpenBatch:
         self._states[index] = _OPENED
         self.open.add(index)
 
+    def open_unwanted(self) -> int:
+        """Open the first item without a result; a batch that is being cancelled has one."""
+        index = self._states.index(_UNOPENED)
+        self.reopen(index)
+        return index
+
     # --- ending ------------------------------------------------------------------------------
 
     def keep(self, result: ItemResult) -> None:
@@ -130,10 +136,6 @@ class OpenBatch:
         else:
             self.waiting_bytes -= size_of(result)
         return True
-
-    def is_recorded(self, index: int) -> bool:
-        """Whether history has the result of an item."""
-        return self._states[index] == _RECORDED
 
     def _count(self, result: ItemResult) -> None:
         if result.failure is None:
