@@ -68,6 +68,8 @@ class RunDriver:
         self.activities: dict[int, cmd.ScheduleActivity] = {}
         self.batches: dict[int, dict[int, Payloads]] = {}
         """Of each open batch: the items that have not ended, and their inputs."""
+        self.batch_types: dict[int, str] = {}
+        self.batches_tolerate: dict[int, int] = {}
         self.batch_counts: dict[int, list[int]] = {}
         """Of each batch: how many items succeeded and failed."""
         self.sent = 0
@@ -265,6 +267,8 @@ class RunDriver:
                 self.finish_steps()
             elif answer := self._answerable(activities or {}):
                 self._answer(*answer)
+            elif batch := self._answerable_batch(activities or {}):
+                self._answer_batch(*batch)
             elif self.timers and timers:
                 self.fire(min(self.timers, key=lambda seq: (self.timers[seq], seq)))
             elif len(self.events) == self.sent:
@@ -285,6 +289,19 @@ class RunDriver:
             self.complete_activity(seq, _call(fn, args))
         except Exception as error:  # noqa: BLE001 - whatever the test's activity raises
             self.fail_activity(seq, error)
+
+    def _answerable_batch(
+        self, activities: dict[str, Callable[..., Any]]
+    ) -> tuple[int, Callable[..., Any]] | None:
+        for seq in self.batches:
+            if self.batch_types[seq] in activities:
+                return seq, activities[self.batch_types[seq]]
+        return None
+
+    def _answer_batch(self, seq: int, fn: Callable[..., Any]) -> None:
+        inputs = self.batches[seq].items()
+        results = {index: _call(fn, CONVERTER.from_payloads(each)) for index, each in inputs}
+        self.close_items(seq, results, ends=True)
 
     # --- recording -----------------------------------------------------------------------------
 
@@ -329,6 +346,8 @@ class RunDriver:
                 return ev.ActivityScheduled(**{**fields, "task_queue": "tests"})
             case cmd.ScheduleBatch(seq=seq):
                 self.batches[seq] = dict(enumerate(command.items))
+                self.batch_types[seq] = command.activity_type
+                self.batches_tolerate[seq] = command.tolerated_failures
                 self.batch_counts[seq] = [0, 0]
                 return ev.BatchScheduled(**{**fields, "task_queue": "tests"})
             case cmd.StartTimer(seq=seq, delay=delay):
