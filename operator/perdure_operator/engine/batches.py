@@ -95,7 +95,8 @@ class OpenBatch:
 
     def open_next(self) -> int | None:
         """Open the next item that has not begun, if there is one and another may be open."""
-        if self.is_canceling or len(self.open) >= (self.scheduled.parallelism or OPEN_ITEMS):
+        bound = self.scheduled.parallelism if self.scheduled.parallelism > 0 else OPEN_ITEMS
+        if self.is_canceling or len(self.open) >= bound:
             return None
         while self._next < self.total:
             index = self._next
@@ -115,6 +116,10 @@ class OpenBatch:
         index = self._states.index(_UNOPENED)
         self.reopen(index)
         return index
+
+    def lacks(self, index: int) -> bool:
+        """Whether this is one of its items, and neither open nor ended."""
+        return 0 <= index < self.total and self._states[index] == _UNOPENED
 
     # --- ending ------------------------------------------------------------------------------
 

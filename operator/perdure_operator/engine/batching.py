@@ -156,7 +156,10 @@ def time_out(run: Run, batch: OpenBatch) -> list[Event]:
 
 
 def move_told(run: Run, through: int, but: Collection[int] = ()) -> list[Event]:
-    """The code has been told ``through``: what has gathered for those who stream, except ``but``."""
+    """The code has been told ``through``: what has gathered for those who stream it.
+
+    Batches in ``but`` are over already.
+    """
     if not run.batches or run.last_resolution > through:
         return []
     return [

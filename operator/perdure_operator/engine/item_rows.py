@@ -13,11 +13,12 @@ from msgspec import structs
 
 from perdure.protocol import events as ev
 from perdure.protocol.events import Event
-from perdure.protocol.items import item_key, item_of
+from perdure.protocol.items import is_item, item_key, item_of
 from perdure.protocol.payloads import Millis
 from perdure_operator.engine import attempts
 from perdure_operator.engine.batches import OpenBatch
 from perdure_operator.engine.batching import BATCH_ENDS, ItemClosed
+from perdure_operator.engine.errors import BrokenHistoryError
 from perdure_operator.engine.runs import Run
 from perdure_operator.engine.transitions import OpenActivity, WaitingResult
 
@@ -93,6 +94,31 @@ def open_more(
         while batch is not None and (index := batch.open_next()) is not None:
             item = batch.item(index)
             yield assign(item, attempts.schedule(item, time))
+
+
+def take_up(run: Run, results: Iterable[WaitingResult]) -> None:
+    """Put what was read from rows beside what history says: results, and open items.
+
+    Raises:
+        BrokenHistoryError: a row is of an item that is not open in history.
+    """
+    for key in filter(is_item, run.activities):
+        batch, index = _open_item(run, key)
+        batch.reopen(index)
+    for each in results:
+        batch, _ = _open_item(run, each.item)
+        batch.keep(each.result)
+
+
+def _open_item(run: Run, key: int) -> tuple[OpenBatch, int]:
+    seq, index = item_of(key)
+    batch = run.batches.get(seq)
+    if batch is None or not batch.lacks(index):
+        raise BrokenHistoryError(
+            f"run {run.ref.run_id}: there is a row of item {index} of batch {seq}, which is not "
+            "open in history"
+        )
+    return batch, index
 
 
 def stop(run: Run, batch: OpenBatch, rows: ItemRows) -> Iterator[OpenActivity]:

@@ -7,7 +7,7 @@ kept in step.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import structs
 
@@ -18,7 +18,7 @@ from perdure.protocol.payloads import Millis
 from perdure_operator.engine import attempts, item_rows
 from perdure_operator.engine.batching import BATCH_ENDS, ItemClosed
 from perdure_operator.engine.evolution import evolve
-from perdure_operator.engine.item_rows import Assign
+from perdure_operator.engine.item_rows import Assign, ItemRows
 from perdure_operator.engine.runs import Run
 from perdure_operator.engine.transitions import (
     RUN_TIMEOUT_SEQ,
@@ -67,21 +67,8 @@ def record(
     for each in recorded:
         evolve(run, each)
 
-    put = {
-        each.seq: each
-        for each in attempts_changed
-        if not is_item(each.seq) or each.seq in run.activities
-    }
-    for event in events:
-        if isinstance(event, ev.ActivityScheduled) and event.seq in run.scheduled:
-            put[event.seq] = assign(event, attempts.schedule(event, time))
-        elif isinstance(event, ev.ActivityCancelRequested) and event.seq in run.activities:
-            # Still open, so an attempt runs: whoever runs it must be told.
-            put[event.seq] = structs.replace(run.activities[event.seq], cancel_requested=True)
-        elif isinstance(event, ev.ActivityCancelRequested) and event.seq in run.batches:
-            put |= {each.seq: each for each in item_rows.stop(run, run.batches[event.seq], rows)}
-    for opened in item_rows.open_more(run, events, items_closed, time, assign):
-        put[opened.seq] = opened
+    changed = _changed(run, events, attempts_changed, rows)
+    put = {each.seq: each for each in (*changed, *_opened(run, events, items_closed, time, assign))}
     run.activities.update(put)
 
     put_timers = [
@@ -113,3 +100,34 @@ def record(
         put_items=rows.put_items,
         drop_items=tuple(rows.drop_items),
     )
+
+
+def _changed(
+    run: Run, events: Sequence[Event], attempts_changed: Iterable[OpenActivity], rows: ItemRows
+) -> Iterator[OpenActivity]:
+    """Yield the activities that stay open, and are no longer as they were."""
+    for activity in attempts_changed:
+        if not is_item(activity.seq) or activity.seq in run.activities:
+            yield activity  # else its batch has just ended
+    for event in events:
+        if not isinstance(event, ev.ActivityCancelRequested):
+            continue
+        if event.seq in run.activities:
+            # Still open, so an attempt runs: whoever runs it must be told.
+            yield structs.replace(run.activities[event.seq], cancel_requested=True)
+        elif event.seq in run.batches:
+            yield from item_rows.stop(run, run.batches[event.seq], rows)
+
+
+def _opened(
+    run: Run,
+    events: Sequence[Event],
+    items_closed: Sequence[ItemClosed],
+    time: Millis,
+    assign: Assign,
+) -> Iterator[OpenActivity]:
+    """Yield the activities and items that begin to be open."""
+    for event in events:
+        if isinstance(event, ev.ActivityScheduled) and event.seq in run.scheduled:
+            yield assign(event, attempts.schedule(event, time))
+    yield from item_rows.open_more(run, events, items_closed, time, assign)

@@ -19,7 +19,7 @@ from perdure_operator.server import describing, importing
 from perdure_operator.server.errors import VerbError, unavailable
 from perdure_operator.server.host import Host
 from perdure_operator.server.keeping import HotRun, LostError
-from perdure_operator.server.limits import MAX_ID_LENGTH, oversize
+from perdure_operator.server.limits import MAX_ID_LENGTH, oversize, oversize_items
 from perdure_operator.store.port import Outcome, RunFilter
 
 MAX_WAIT = 60.0
@@ -347,6 +347,10 @@ def _check_start(request: vb.StartRequest) -> None:
             "try again there, or start the workflow anew",
         )
     _check_payloads(request.input, f"input of {request.workflow_type!r}")
+    if request.activity is not None and request.activity.items:
+        message = oversize_items(request.activity.items, f"batch of {request.workflow_type!r}")
+        if message:
+            raise VerbError("TooLarge", message)
     _check_payloads(request.start_signal_input, f"input of signal {request.start_signal!r}")
     _check_payloads(tuple(request.memo.values()), "memo")
 
