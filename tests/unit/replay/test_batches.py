@@ -275,10 +275,14 @@ def test_too_many_failures_fail_the_batch_with_the_first_as_its_cause() -> None:
 
 
 def test_a_batch_out_of_time_raises_that() -> None:
-    run = RunDriver(one(lambda: doubles(3)))
+    run = RunDriver(one(lambda: doubles(3, tolerated_failures=1)))
     run.activate()
-    late = Failure(message="late", info=TimeoutInfo(timeout=TimeoutKind.SCHEDULE_TO_CLOSE))
-    run.fail_batch(1, late).play()
+    late = Failure(
+        message="late",
+        info=TimeoutInfo(timeout=TimeoutKind.SCHEDULE_TO_CLOSE),
+        cause=CONVERTER.to_failure(BOOM),
+    )
+    run.close_items(1, {0: BOOM}).fail_batch(1, late).play()
 
     assert isinstance(run.failure, ActivityError)
     assert isinstance(run.failure.cause, ActivityTimeout)

@@ -28,6 +28,10 @@ def item_error(
 def batch_error(
     failure: Failure, name: str, activity_id: str, converter: DataConverter
 ) -> ActivityError:
-    """Return what a failed batch raises: its own words, caused by the first failed item's."""
-    cause = converter.from_failure(failure.cause or failure)
+    """Return what a failed batch raises: its own words, caused by what broke it.
+
+    That is the first failed item, or that the time was up.
+    """
+    timed_out = isinstance(failure.info, TimeoutInfo)
+    cause = converter.from_failure(failure if timed_out else failure.cause or failure)
     return activity_error(failure.message, name, activity_id, cause, None)
