@@ -22,6 +22,8 @@ from perdure_operator.engine.runs import Run
 MOVED_RESULTS = 1_000
 MOVED_BYTES = 1024 * 1024
 """So many results, or so much of them, wait in rows at most."""
+PORTION_EVENTS = 2_000
+"""With each so many events of a run, its streamed results are told in portions larger by one."""
 BATCH_ENDS = (ev.BatchCompleted, ev.BatchFailed, ev.BatchCanceled)
 
 
@@ -89,7 +91,7 @@ def _end(
         return ev.BatchCanceled(seq=seq, succeeded=succeeded, failed=failed)
     if failed > tolerated:
         message = (
-            f"{failed:,} of {batch.total:,} items failed, {tolerated:,} are tolerated; "
+            f"{failed:,} of {batch.total:,} items failed ({tolerated:,} tolerated), "
             f"{succeeded:,} succeeded"
         )
         info = ApplicationInfo(type="TooManyItemsFailed", non_retryable=True)
@@ -101,11 +103,21 @@ def _end(
 def _must_move(run: Run, batch: OpenBatch, results: Sequence[ItemResult]) -> bool:
     if not results:
         return False
+    count = len(batch.waiting) + len(results)
     if batch.scheduled.streamed and run.last_resolution <= run.through:
-        return True
-    if len(batch.waiting) + len(results) >= MOVED_RESULTS:
+        return count >= _portion(run)
+    if count >= MOVED_RESULTS:
         return True
     return batch.waiting_bytes + sum(map(size_of, results)) >= MOVED_BYTES
+
+
+def _portion(run: Run) -> int:
+    """Return how many results are worth telling code that streams them.
+
+    One as long as the history is short. Each portion costs two events: if items that end slowly
+    were told one by one for ever, a large batch would not fit into a history.
+    """
+    return 1 + run.last_event // PORTION_EVENTS
 
 
 def _move(batch: OpenBatch, results: Iterable[ItemResult] = ()) -> list[Event]:
@@ -165,6 +177,6 @@ def move_told(run: Run, through: int, but: Collection[int] = ()) -> list[Event]:
     return [
         event
         for seq, batch in run.batches.items()
-        if batch.scheduled.streamed and seq not in but
+        if batch.scheduled.streamed and seq not in but and len(batch.waiting) >= _portion(run)
         for event in _move(batch)
     ]

@@ -348,11 +348,18 @@ def _check_start(request: vb.StartRequest) -> None:
         )
     _check_payloads(request.input, f"input of {request.workflow_type!r}")
     if request.activity is not None and request.activity.items:
-        message = oversize_items(request.activity.items, f"batch of {request.workflow_type!r}")
-        if message:
-            raise VerbError("TooLarge", message)
+        _check_batch(request.activity, f"batch of {request.workflow_type!r}")
     _check_payloads(request.start_signal_input, f"input of signal {request.start_signal!r}")
     _check_payloads(tuple(request.memo.values()), "memo")
+
+
+def _check_batch(batch: vb.ActivityOptions, what: str) -> None:
+    for name in ("parallelism", "tolerated_failures"):
+        if getattr(batch, name) < 0:
+            raise VerbError("Invalid", f"{name} is {getattr(batch, name)}: it is 0 or more")
+    message = oversize_items(batch.items, what)
+    if message:
+        raise VerbError("TooLarge", message)
 
 
 def _check_payloads(payloads: Payloads, what: str) -> None:

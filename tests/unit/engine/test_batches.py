@@ -157,6 +157,20 @@ def test_streamed_results_are_told_as_soon_as_the_code_has_heard_the_ones_before
     assert not driver.run.needs_task
 
 
+def test_a_long_history_is_told_streamed_results_in_larger_portions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batching, "PORTION_EVENTS", 3)
+    driver = batch(6, streamed=True)
+    end(driver, 0)
+    assert told(driver) == []
+    driver.record([ev.SignalReceived(name="a")])
+    driver.progress()
+    assert told(driver) == [], "one is too few for a history that has come so far"
+    end(driver, 1)
+    assert told(driver) == [0, 1]
+
+
 def test_no_more_failures_than_are_tolerated_complete_the_batch() -> None:
     driver = batch(3, tolerated_failures=1)
     end(driver, 1, failure=FINAL)
@@ -175,7 +189,7 @@ def test_one_failure_too_many_fails_the_batch_at_once_and_drops_what_is_open() -
     failed = driver.history[-1].event
     assert isinstance(failed, ev.BatchFailed)
     assert (failed.succeeded, failed.failed, failed.failure.cause) == (1, 2, first)
-    assert failed.failure.message == "2 of 9 items failed, 1 are tolerated; 1 succeeded"
+    assert failed.failure.message == "2 of 9 items failed (1 tolerated), 1 succeeded"
     assert told(driver) == [0, 1, 2]
     assert sorted(transition.drop_activities) == keys(2, 3, 4)
     assert transition.put_activities == ()
