@@ -166,9 +166,9 @@ class ByHand:
     async def take_all(self, kind: type[M]) -> list[M]:
         """Return all messages of a kind that have come."""
         await settle()
-        found = [message for message in self.inbox if isinstance(message, kind)]
+        taken: list[M] = [message for message in self.inbox if isinstance(message, kind)]
         self.inbox = [message for message in self.inbox if not isinstance(message, kind)]
-        return found
+        return taken
 
     async def has(self, kind: type) -> bool:
         """Whether a message of a kind has come."""

@@ -27,15 +27,14 @@ from perdure.protocol.verbs import (
     SuspendRequest,
     TerminateRequest,
 )
-from perdure_operator.engine import attempts, batching
+from perdure_operator.engine import attempts, batching, standalone
 from perdure_operator.engine.errors import RefusedError, RunClosedError
 from perdure_operator.engine.runs import Run
+from perdure_operator.engine.standalone import ONLY_SEQ
 from perdure_operator.engine.transitions import NEVER, RUN_TIMEOUT_SEQ
 
 MAX_EVENTS = 50_000
 MAX_HISTORY_BYTES = 50 * 1024 * 1024
-ONLY_SEQ = 1
-"""The number of a standalone activity in its own history."""
 
 
 def start(request: StartRequest, run_id: str) -> list[Event]:
@@ -58,7 +57,7 @@ def start(request: StartRequest, run_id: str) -> list[Event]:
         )
     ]
     if request.kind == "activity":
-        events.append(_only_activity(request))
+        events.append(standalone.scheduled(request))
     if request.start_signal:
         events.append(
             ev.SignalReceived(
@@ -69,26 +68,6 @@ def start(request: StartRequest, run_id: str) -> list[Event]:
             )
         )
     return events
-
-
-def _only_activity(request: StartRequest) -> ev.ActivityScheduled | ev.BatchScheduled:
-    if request.activity is None:
-        raise RefusedError("a standalone activity needs its options (field `activity`)")
-    fields: dict[str, Any] = {
-        "seq": ONLY_SEQ,
-        "activity_id": request.workflow_id,
-        "activity_type": request.workflow_type,
-        "task_queue": request.task_queue,
-        "headers": request.headers,
-        **msgspec.structs.asdict(request.activity),
-    }
-    if request.activity.items:
-        if request.input:
-            raise RefusedError("a batch has `activity.items` and no input besides them")
-        return ev.BatchScheduled(**fields)
-    for name in ("items", "parallelism", "tolerated_failures"):
-        del fields[name]
-    return ev.ActivityScheduled(input=request.input, **fields)
 
 
 def signal(run: Run, request: SignalRequest) -> list[Event]:

@@ -42,6 +42,8 @@ log = logging.getLogger(__name__)
 CAPACITY = 10_000
 TAIL = 1_000
 """Events kept in memory behind a run: what a worker that has the run cached may lack."""
+LARGE = 1024 * 1024
+"""Of a closed run with more bytes of history than this, memory keeps no events."""
 RECOVERY_DELAY = 1.0
 
 
@@ -327,6 +329,8 @@ class Keeper:
         surplus = len(hot.tail) - max(TAIL, untold)
         if surplus > TAIL:
             del hot.tail[:surplus]
+        if row.closed is not None and row.history_bytes > LARGE:
+            hot.tail.clear()
         for recorded in transition.events:
             self._metrics.events.labels(ev.event_name(recorded.event)).inc()
 

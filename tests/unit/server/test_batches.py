@@ -427,6 +427,19 @@ async def test_a_batch_over_the_history_limit_ends_only_its_run(
         assert not worker.session.held_attempts, "what was begun and dropped holds no slot"
 
 
+async def test_memory_keeps_no_events_of_a_large_run_that_is_over() -> None:
+    async with World() as world:
+        worker = await world.worker()
+        run_id = await world.start(**batch_of(3, 500_000))
+        hot = world.host.keeper.peek(run_id)
+        assert hot is not None
+        assert hot.tail
+        await play(worker)
+        assert hot.run.is_closed
+        assert not hot.tail
+        assert len(await world.host.keeper.events_after(hot, 0)) == hot.run.last_event
+
+
 # --- what clients see ----------------------------------------------------------------------
 
 

@@ -24,6 +24,7 @@ from __future__ import annotations
 import msgspec
 
 from perdure.protocol.failures import Failure, RetryState
+from perdure.protocol.items import ItemResult as ItemResult  # noqa: PLC0414 - part of the events
 from perdure.protocol.payloads import Millis, Payload, Payloads, RetryPolicy
 
 
@@ -158,19 +159,6 @@ class BatchScheduled(_Event, frozen=True, kw_only=True, omit_defaults=True):
     retry_policy: RetryPolicy = RetryPolicy()
     headers: dict[str, Payload] = {}
     summary: str = ""
-
-
-class ItemResult(msgspec.Struct, frozen=True, array_like=True):
-    """How one item of a batch ended: with ``failure``, otherwise it returned ``result``."""
-
-    index: int
-    """From 0, in the order of the batch's items."""
-    attempt: int = 1
-    """How many tries it took; 0 when none began."""
-    result: Payload | None = None
-    failure: Failure | None = None
-    retry_state: RetryState | None = None
-    """With ``failure``: why it was not tried again."""
 
 
 class BatchItemsClosed(_Event, frozen=True, kw_only=True, omit_defaults=True):

@@ -11,6 +11,7 @@ import msgspec
 
 from perdure.protocol.events import HistoryEvent
 from perdure.protocol.failures import Failure
+from perdure.protocol.items import PendingBatch as PendingBatch  # noqa: PLC0414 - part of the verbs
 from perdure.protocol.payloads import Millis, Payload, Payloads, RetryPolicy
 from perdure.protocol.statuses import IdConflictPolicy as IdConflictPolicy  # noqa: PLC0414 - part of the verbs
 from perdure.protocol.statuses import IdReusePolicy as IdReusePolicy  # noqa: PLC0414 - part of the verbs
@@ -174,23 +175,6 @@ class PendingActivity(_Verb, frozen=True, kw_only=True, omit_defaults=True):
     last_failure: Failure | None = None
     heartbeat_details: Payloads = ()
     identity: str = ""
-
-
-class PendingBatch(_Verb, frozen=True, kw_only=True, omit_defaults=True):
-    """A batch that a run waits for; its items are not among the pending activities."""
-
-    seq: int
-    activity_id: str
-    activity_type: str
-    total: int
-    succeeded: int = 0
-    failed: int = 0
-    running: int = 0
-    """Items that workers have."""
-    scheduled: Millis
-    summary: str = ""
-    last_failure: Failure | None = None
-    """The newest of an item, also of one that is tried again."""
 
 
 class RunSummary(_Verb, frozen=True, kw_only=True, omit_defaults=True):
