@@ -17,7 +17,7 @@ from perdure.client import Client, WorkflowFailureError, WorkflowHandle
 from perdure.exceptions import ActivityError, CancelledError
 from perdure.protocol import events as ev
 from perdure.protocol.verbs import DescribeRequest, PendingBatch
-from support.batch_code import FanOut
+from support.batch_code import Beside, FanOut
 from support.histories import replay_events
 from support.scenes import PERDURE, Scene, events_of, history_of, lines_of
 from support.waiting import eventually, wait_until
@@ -217,6 +217,22 @@ async def _sees(handle: Handle, expected: list[int]) -> bool:
 
 async def _has_progress(handle: Handle, expected: list[int]) -> bool:
     return bool(await handle.query("progress") == expected)
+
+
+async def test_code_that_is_busy_is_told_of_a_batch_that_it_does_not_stream(scene: Scene) -> None:
+    scene.start_worker(CODE)
+    notes = scene.folder / "notes"
+    async with scene.client() as client:
+        fan = {"count": 2500, "notes": str(notes)}
+        handle = await client.start_workflow("Beside", fan, id="beside", task_queue=QUEUE)
+        total, seen, steps = await handle.result()
+        history = await history_of(handle)
+    assert (total, seen) == (sum(range(0, 5000, 2)), 2500)
+    assert steps > 0
+    portions = [len(e.event.items) for e in history if isinstance(e.event, ev.BatchItemsClosed)]
+    assert len(portions) == 3
+    told = replay_events(Beside, history)
+    assert (told.closed, told.activations) == (True, [])
 
 
 # --- stopping and holding ---------------------------------------------------------------------

@@ -139,5 +139,31 @@ class FanOut:
         return self.taken
 
 
+async def pause(number: int) -> int:
+    """A step that takes a moment."""
+    await asyncio.sleep(0.02)
+    return number
+
+
+@workflow.defn
+class Beside:
+    """A batch, and a chain of steps meanwhile; the code looks at both."""
+
+    def __init__(self) -> None:
+        self.seen: list[list[int]] = []
+
+    @workflow.run
+    async def run(self, fan: Fan) -> list[Any]:
+        """Return the batch's sum, and how far it was seen to be after each step."""
+        batch = workflow.map_activities(
+            work, fan.items(), parallelism=fan.parallelism or None, start_to_close_timeout=LIMIT
+        )
+        steps = 0
+        while not batch.done():
+            self.seen.append([await workflow.step(pause, steps), batch.progress.closed])
+            steps += 1
+        return [sum(await batch), self.seen[-1][1], sum(number for number, _ in self.seen)]
+
+
 def _shown(result: Any) -> Any:
     return str(result.cause) if isinstance(result, ActivityError) else result
