@@ -72,6 +72,10 @@ async def test_a_batch_waits_then_runs_and_says_how_far_it_is(scene: Scene) -> N
         "progress": "0/3",
     }  # fmt: skip
 
+    scene.server.run.batches = so_far(running=2)
+    await scene.look(ACTIVITIES, NAME)
+    assert scene.status(ACTIVITIES, NAME)["itemsRunning"] == 2
+
     boom = Failure(message="disk full", info=ApplicationInfo(type="OSError"))
     scene.server.run.batches = so_far(succeeded=1, failed=1, running=1, last_failure=boom)
     await scene.look(ACTIVITIES, NAME)

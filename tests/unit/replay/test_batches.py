@@ -12,6 +12,7 @@ from perdure.common import RetryPolicy
 from perdure.exceptions import (
     ActivityError,
     ApplicationError,
+    ConversionError,
     UsageError,
 )
 from perdure.exceptions import (
@@ -317,6 +318,23 @@ def test_a_result_that_cannot_be_read_is_named() -> None:
     run.close_items(1, {0: "no number", 1: 2}, ends=True)
     with pytest.raises(WorkflowTaskError, match="the result of item 0 of a batch of 2 'double'"):
         run.activate()
+
+
+def test_what_follows_a_result_that_cannot_be_read_is_passed_over() -> None:
+    async def go_on() -> list[Any]:
+        batch = doubles(3)
+        try:
+            await batch
+        except ConversionError:
+            await workflow.sleep(1)
+        return list(batch.progress)
+
+    run = RunDriver(one(go_on))
+    run.activate()
+    run.close_items(1, {0: 0, 1: "no number"}).activate()
+    run.close_items(1, {2: 4}, ends=True).play()
+    assert run.result == [3, 1, 0]
+    assert_replays(run)
 
 
 # --- cancelling -------------------------------------------------------------------------------

@@ -65,7 +65,7 @@ class BatchWait:
     def collect(self, event: ev.BatchItemsClosed, converter: DataConverter) -> None:
         """Take the results of items, and let those that go through them go on."""
         for each in event.items:
-            if self.handle.done():
+            if self.handle.done():  # given up, or a result could not be read
                 return
             self._take(each, converter)
         self.handle.wake()

@@ -193,12 +193,10 @@ class Waits:
             NondeterminismError: the code has not asked for any such batch.
         """
         event: Any = recorded.event
-        pending = self._pending.get(event.seq)
-        wait = pending or self._dropped.get(event.seq)
+        wait = self._pending.get(event.seq) or self._dropped.get(event.seq)
         if not isinstance(wait, BatchWait) or not wait.has_items(event):
             raise unexpected(recorded, wait.label if wait else None)
-        if wait is pending:
-            wait.collect(event, self._converter)
+        wait.collect(event, self._converter)
 
     def resolve(self, recorded: HistoryEvent) -> int:
         """Let whoever waits for what ``recorded`` ends go on; return its number.
