@@ -89,14 +89,21 @@ async def test_an_item_is_handed_out_as_an_activity_with_its_index() -> None:
         assert (second.heartbeat_timeout, second.standalone) == (9_000, False)
 
 
-async def test_reports_of_one_frame_and_what_they_make_room_for_are_one_commit() -> None:
+async def version(world: World, run_id: str) -> int:
+    """How many transitions a run has had."""
+    row = await world.store.get_run(run_id)
+    assert row is not None
+    return row.version
+
+
+async def test_reports_of_one_frame_and_what_they_make_room_for_are_one_transition() -> None:
     async with World() as world:
         worker = await world.worker(activity_slots=10)
-        await with_batch(world, worker, 25)
+        run_id = await with_batch(world, worker, 25)
         tasks = await worker.take_all(msg.ActivityTask)
-        before = world.store.commits
+        before = await version(world, run_id)
         await worker.say_at_once(*done(*tasks))
-        assert world.store.commits == before + 1
+        assert await version(world, run_id) == before + 1
         assert len(await worker.take_all(msg.ReportAccepted)) == 10
         assert items_of(await worker.take_all(msg.ActivityTask)) == list(range(10, 20))
 
@@ -230,6 +237,16 @@ async def test_one_failure_too_many_stops_what_runs() -> None:
             False
         }
         assert not worker.session.held_attempts
+
+
+async def test_what_waited_for_a_slot_of_a_batch_that_failed_never_takes_one() -> None:
+    async with World() as world:
+        worker = await world.worker(activity_slots=2)
+        await with_batch(world, worker, 9)
+        first, second = await worker.take_all(msg.ActivityTask)
+        await worker.say_at_once(*done(first, failure=FINAL))
+        assert worker.session.held_attempts == {second.attempt}
+        assert world.host.dispatcher.loads()["activity"].backlog == 0
 
 
 async def test_items_of_a_lost_worker_are_tried_elsewhere() -> None:
