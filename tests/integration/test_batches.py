@@ -136,7 +136,8 @@ async def test_items_that_are_recorded_are_not_run_again_when_the_worker_is_kill
 
 
 async def test_items_are_run_once_each_when_the_server_is_killed(own_scene: Scene) -> None:
-    server = own_scene.start_server()
+    patient = ("--lease", "30")  # on a loaded machine a server takes its time to come back
+    server = own_scene.start_server(*patient)
     own_scene.start_worker(CODE)
     notes = own_scene.folder / "notes"
     fan = {"count": 1000, "notes": str(notes), "parallelism": 20, "seconds": 0.02}
@@ -145,7 +146,7 @@ async def test_items_are_run_once_each_when_the_server_is_killed(own_scene: Scen
         for moment in (400, 1000, 1600):
             await eventually(lambda moment=moment: len(lines_of(notes)) > moment)
             server.kill()
-            server = own_scene.restart_server()
+            server = own_scene.restart_server(*patient)
         assert await handle.result() == [2 * number for number in range(1000)]
         items = await items_of(handle)
         events = await events_of(handle)
