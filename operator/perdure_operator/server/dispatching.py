@@ -190,6 +190,20 @@ class Dispatcher:
         """An activity is over: nobody need begin it."""
         self._drop(self._queue_of.pop(activity, ("", "")), _activities, activity)
 
+    def has_waiting_activities(self, key: QueueKey, pin: str) -> bool:
+        """Whether activities wait for a slot, so that another one must not overtake them."""
+        return bool(self._waiting_activities(key, pin))
+
+    def first_activity(self, key: QueueKey, pin: str, run_id: str) -> int | None:
+        """Return the activity that waits longest, if it is of this run."""
+        first = next(iter(self._waiting_activities(key, pin)), None)
+        return first[1] if first is not None and first[0] == run_id else None
+
+    def _waiting_activities(self, key: QueueKey, pin: str) -> dict[ActivityKey, Millis]:
+        queue = self._queues.get(key)
+        lane = queue.lanes.get(pin) if queue is not None else None
+        return lane.activities if lane is not None else {}
+
     def drop_query(self, key: QueueKey, query: int) -> None:
         """A question is no longer asked."""
         self._drop(key, _queries, query)

@@ -23,13 +23,15 @@ from perdure.protocol.failures import Failure
 from perdure.protocol.messages import RunRef
 from perdure.protocol.payloads import Millis
 from perdure.protocol.verbs import RunStatus
-from perdure_operator.engine import decisions, recording
+from perdure_operator.engine import decisions, item_rows, recording
+from perdure_operator.engine.batching import ItemClosed
 from perdure_operator.engine.errors import BrokenHistoryError
 from perdure_operator.engine.evolution import fold
 from perdure_operator.engine.runs import Run
 from perdure_operator.engine.transitions import OpenActivity, RunRow, Transition
 from perdure_operator.server.committing import Committer
 from perdure_operator.server.metrics import Metrics
+from perdure_operator.server.settling import awaited
 from perdure_operator.store.port import Outcome, Store, StoreCorruptError, StoreError
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ log = logging.getLogger(__name__)
 CAPACITY = 10_000
 TAIL = 1_000
 """Events kept in memory behind a run: what a worker that has the run cached may lack."""
+LARGE = 1024 * 1024
+"""Of a closed run with more bytes of history than this, memory keeps no events."""
 RECOVERY_DELAY = 1.0
 
 
@@ -206,6 +210,8 @@ class Keeper:
             )
         for activity in await self._store.read_activities(row.run_id):
             run.activities[activity.seq] = self._revived(activity)
+        if run.batches:
+            item_rows.take_up(run, await self._store.read_items(row.run_id))
         hot = HotRun(run, durable=run.last_event, tail=history[-TAIL:], status=row.status)
         hot.counted = row.build_id if row.closed is None else ""
         return hot
@@ -236,6 +242,7 @@ class Keeper:
         events: Sequence[Event],
         *,
         attempts_changed: Iterable[OpenActivity] = (),
+        items_closed: Sequence[ItemClosed] = (),
         done: Callable[[], None] = lambda: None,
         lost: Callable[[LostError], None] = lambda _error: None,
     ) -> None:
@@ -245,19 +252,22 @@ class Keeper:
             hot: Changed in memory at once.
             events: As decided on the run as it is.
             attempts_changed: See :func:`perdure_operator.engine.recording.record`.
+            items_closed: Likewise.
             done: Called when it is on disk, before the listeners are.
             lost: Called instead when it could not be recorded.
         """
         reason = decisions.over_limit(hot.run, events)
-        if reason and not isinstance(events[-1], ev.CLOSING_EVENTS):
+        if reason and not (events and isinstance(events[-1], ev.CLOSING_EVENTS)):
             log.error("terminating run %s: %s", hot.run_id, reason)
-            events, attempts_changed = [ev.WorkflowTerminated(reason=reason)], ()
+            events = [ev.WorkflowTerminated(reason=reason)]
+            attempts_changed, items_closed = (), ()
         try:
             transition = recording.record(
                 hot.run,
                 events,
                 self._now(),
                 attempts_changed=attempts_changed,
+                items_closed=items_closed,
                 assign=lambda scheduled, activity: self.assign(hot, scheduled, activity),
             )
         except BrokenHistoryError as broken:
@@ -307,7 +317,7 @@ class Keeper:
         """
         if not events and not attempts_changed:
             return
-        future, settle = _awaited()
+        future, settle = awaited()
         self.record(hot, events, attempts_changed=attempts_changed, done=settle, lost=settle)
         await future
 
@@ -317,7 +327,7 @@ class Keeper:
         Raises:
             LostError: nothing of it was recorded.
         """
-        future, settle = _awaited()
+        future, settle = awaited()
         hot = self.add(run)
         # Who retries a run has mostly mended its code: the current version is the first to try.
         hot.strays = run.start.retried is not None
@@ -334,6 +344,8 @@ class Keeper:
         surplus = len(hot.tail) - max(TAIL, untold)
         if surplus > TAIL:
             del hot.tail[:surplus]
+        if row.closed is not None and row.history_bytes > LARGE:
+            hot.tail.clear()
         for recorded in transition.events:
             self._metrics.events.labels(ev.event_name(recorded.event)).inc()
 
@@ -383,18 +395,3 @@ class Keeper:
         for task in tuple(self._recoveries):
             task.cancel()
         await asyncio.gather(*self._recoveries, return_exceptions=True)
-
-
-def _awaited() -> tuple[asyncio.Future[None], Callable[..., None]]:
-    """Return a future, and what settles it: without an error, or with one."""
-    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def settle(error: LostError | None = None) -> None:
-        if future.done():
-            return
-        if error is None:
-            future.set_result(None)
-        else:
-            future.set_exception(error)
-
-    return future, settle

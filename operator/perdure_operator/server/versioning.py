@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from perdure.protocol.verbs import SetCurrentVersionRequest
+from perdure.protocol.verbs import Done, SetCurrentVersionRequest
 from perdure_operator.server.errors import VerbError
+from perdure_operator.server.host import Host
 from perdure_operator.server.limits import MAX_ID_LENGTH
 from perdure_operator.store.port import QueueVersions
 
 MAX_KEPT = 1_000
 """Versions of one task queue that are kept beside the current one."""
+
+
+async def set_current(host: Host, request: SetCurrentVersionRequest) -> Done:
+    """Have new runs of a task queue go to a version."""
+    await host.declare_versions(read_versions(request))
+    return Done()
 
 
 def read_versions(request: SetCurrentVersionRequest) -> QueueVersions:
