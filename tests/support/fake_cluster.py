@@ -83,6 +83,9 @@ class FakeCluster:
         self._maybe_fail("apply", kind)
         ref, uid = _ref(manifest), manifest["metadata"].get("uid")
         known = self.objects.get((kind.plural, ref))
+        version = manifest["metadata"].get("resourceVersion")
+        if version and (known is None or known["metadata"]["resourceVersion"] != version):
+            raise ConflictError(f"apply {kind.plural} {ref}", "it has been modified")
         if known is None:
             if uid:
                 raise ConflictError(f"apply {kind.plural} {ref}", "uid mismatch: it is not there")

@@ -44,6 +44,7 @@ TIMEOUT = 30.0
 """Seconds that one call may take; nothing here streams."""
 
 _JSON = "application/json"
+_WRITES = frozenset({"create", "apply", "apply_status", "delete"})
 _APPLY = "application/apply-patch+yaml"
 _TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
@@ -95,11 +96,16 @@ class KubernetesCluster:
         *,
         limiter: RateLimiter,
         observe: CallObserver = lambda _verb, _kind, _status, _seconds: None,
+        may_write: Callable[[str], None] = lambda _request: None,
+        timeout: float = TIMEOUT,
     ) -> None:
+        """``may_write`` is asked when a change is about to be sent, and raises what forbids it."""
         self._client: Any = ApiClient(configuration)
         self._client.user_agent = FIELD_MANAGER
         self._limiter = limiter
         self._observe = observe
+        self._may_write = may_write
+        self._timeout = timeout
 
     async def __aenter__(self) -> Self:
         return self
@@ -206,6 +212,8 @@ class KubernetesCluster:
     async def _call(self, request: _Request, *, missing_ok: bool = False) -> Manifest | None:
         """Send a request and read the answer; None for a 404 that is fine."""
         await self._limiter.wait()
+        if request.verb in _WRITES:
+            self._may_write(str(request))
         began = perf_counter()
         try:
             status, text = await self._send(request)
@@ -231,7 +239,7 @@ class KubernetesCluster:
             body=request.body,
             auth_settings=["BearerToken"],
         )
-        response = await self._client.call_api(*serialized, _request_timeout=TIMEOUT)
+        response = await self._client.call_api(*serialized, _request_timeout=self._timeout)
         return response.status, await response.read()
 
 

@@ -64,7 +64,8 @@ def build_settings() -> kopf.OperatorSettings:
     # would take rights on the whole cluster.
     settings.scanning.disabled = True
     settings.watching.chunk_size = CHUNK
-    settings.process.ultimate_exiting_timeout = 30.0
+    # An operator that stands by again after it has led must not be killed for it.
+    settings.process.ultimate_exiting_timeout = None
     for kind in (JOBS, PODS):
         settings.watching.label_selectors[kind.group, kind.version, kind.plural] = OURS
     return settings

@@ -16,6 +16,7 @@ from perdure_operator.cluster import (
     ConflictError,
     Manifest,
     NotFoundError,
+    NotLeadingError,
     ObjectKind,
 )
 from perdure_operator.controllers.actions import ObjectWritten, Outcome, Plan, ServerAway
@@ -114,6 +115,11 @@ class Dispatcher:
             logger.debug("%s has changed meanwhile: %s", key, error)
             self._queue.fail(key)
             return "conflict"
+        except NotLeadingError as error:
+            # One line for each object would say nothing more than the lease's own.
+            logger.debug("%s: %s", key, error)
+            self._queue.fail(key)
+            return "not-leading"
         except (ClusterError, ServerError) as error:
             delay = self._queue.fail(key)
             logger.warning("%s: %s; trying again in %.1f s", key, error, delay)

@@ -351,7 +351,7 @@ class ErrorResponse(_Verb, frozen=True, kw_only=True, omit_defaults=True):
     """``Unauthorized`` (who asks is not known), ``Forbidden`` (a right is missing),
     ``NotFound``, ``AlreadyStarted``, ``AlreadyClosed``, ``Invalid``, ``TooLarge``,
     ``Unavailable`` (nothing was recorded, try again), ``NoWorker``, ``Timeout``,
-    ``TaskFailing``, ``Damaged``."""
+    ``TaskFailing``, ``Damaged``, ``Fenced`` (an operator that leads no more)."""
     message: str
     """What happened, where, and what to do."""
     run_id: str = ""
