@@ -208,6 +208,8 @@ class FakeCluster:
         if "spec" in manifest and manifest["spec"] != known.get("spec"):
             after["spec"] = _through_json(manifest["spec"])
             after["metadata"]["generation"] += 1
+        if "series" in manifest:  # of an Event, which has no spec
+            after["series"] = _through_json(manifest["series"])
         return after
 
     def _store(self, verb: str, kind: ObjectKind, ref: ObjectRef, after: Manifest) -> Manifest:

@@ -18,6 +18,7 @@ from perdure_operator.cluster.errors import (
 from perdure_operator.cluster.kinds import (
     ACTIVITIES,
     CONFIG_MAPS,
+    EVENTS,
     JOBS,
     LEASES,
     PODS,
@@ -39,6 +40,7 @@ from perdure_operator.cluster.reviews import (
 __all__ = [
     "ACTIVITIES",
     "CONFIG_MAPS",
+    "EVENTS",
     "JOBS",
     "LEASES",
     "PODS",

@@ -149,6 +149,12 @@ class Elector:
             # Perhaps our own renewal, whose answer did not arrive; perhaps somebody else.
             await self._see_what_became_of_it(self._held)
 
+    async def step_down(self) -> None:
+        """Take it that another one leads, whatever the Lease says; a later look knows better."""
+        self._mandate.end()
+        self._held = None
+        await asyncio.sleep(self._times.look)
+
     async def release(self) -> None:
         """Let another one lead at once. Nothing may be written any more."""
         self._mandate.end()

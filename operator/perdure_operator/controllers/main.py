@@ -44,6 +44,7 @@ from perdure_operator.controllers.metrics import Metrics
 from perdure_operator.controllers.options import Options, parse_options
 from perdure_operator.controllers.pools.access import WorkerDefaults
 from perdure_operator.controllers.pools.reconciler import PoolReconciler
+from perdure_operator.controllers.posting import Poster
 from perdure_operator.controllers.reconciling import Dispatcher, Reconciler
 from perdure_operator.controllers.run_reconciling import (
     ACTIVITY_RUNS,
@@ -147,7 +148,12 @@ async def serve_term(
         server = ServiceServer(
             service, observe=metrics.server_call, may_write=leadership.mandate.require
         )
-        world = build_world(cluster, server)
+        poster = (
+            Poster(cluster, options.identity or socket.gethostname(), count=metrics.notice)
+            if options.events
+            else None
+        )
+        world = build_world(cluster, server, poster)
         lanes = Lanes()
         metrics.watch_queue(lambda: lanes.ready, lambda: len(lanes), lambda: lanes.oldest)
         intake = Intake(world, lanes, metrics.watch_event)
@@ -155,6 +161,7 @@ async def serve_term(
         parts = [
             *others,
             *_endless(options, world, lanes, metrics),
+            *([poster.send()] if poster else []),
             _watch(options, intake, leadership.stop),
         ]
         await until_one_ends([asyncio.create_task(part) for part in parts])
@@ -189,12 +196,13 @@ def build_defaults(options: Options) -> WorkerDefaults:
     )
 
 
-def build_world(cluster: KubernetesCluster, server: ServiceServer) -> World:
+def build_world(cluster: KubernetesCluster, server: ServiceServer, poster: Poster | None) -> World:
     """Return what every reconcile works with."""
+    applier = Applier(cluster, server, notify=poster.post) if poster else Applier(cluster, server)
     return World(
         cluster=cluster,
         server=server,
-        applier=Applier(cluster, server),
+        applier=applier,
         now=lambda: datetime.now(UTC),
         latest=LatestBodies(),
         roster=Roster(),

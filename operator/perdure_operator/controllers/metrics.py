@@ -80,6 +80,12 @@ class Metrics:
             ["what"],
             registry=self._registry,
         )
+        self._notices = Counter(
+            "perdure_operator_notices",
+            "Kubernetes Events: sent, merged into one before, dropped for coming too fast, failed.",
+            ["result"],
+            registry=self._registry,
+        )
         self._leader = Gauge(
             "perdure_operator_leader",
             "1 while this operator leads and may change anything, 0 while it stands by.",
@@ -134,6 +140,10 @@ class Metrics:
         self._queue_oldest.set_function(oldest)
         self._queue_depth.set_function(depth)
         self._queue_scheduled.set_function(scheduled)
+
+    def notice(self, result: str) -> None:
+        """Count a notice by what became of it."""
+        self._notices.labels(result).inc()
 
     def watch_lead(self, is_leading: Callable[[], bool]) -> None:
         """Show whether this operator leads, whenever somebody asks."""

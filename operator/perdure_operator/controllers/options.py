@@ -43,6 +43,8 @@ class Options:
     """The Lease that the leading operator holds; None: there is no other operator."""
     lease_seconds: int = 10
     """For how long an operator that is not heard of still leads."""
+    events: bool = True
+    """Whether what happens is told as Kubernetes Events, too."""
     identity: str = ""
     """The name under which it holds the Lease; empty: the host's name and a number at random."""
 
@@ -70,6 +72,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
         lease=parsed.lease,
         lease_seconds=parsed.lease_duration,
         identity=parsed.identity,
+        events=parsed.events,
     )
 
 
@@ -140,6 +143,13 @@ def _add_leading(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="who holds the Lease, such as the pod's name; no two operators may share one "
         "(default: the host's name and something at random)",
+    )
+
+    parser.add_argument(
+        "--events",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="tell what happens as Kubernetes Events, too",
     )
 
 

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 from perdure.protocol.fencing import FencingToken
-from perdure_operator.cluster import Cluster
+from perdure_operator.cluster import Cluster, NotLeadingError
 from perdure_operator.controllers.leading import Elector, LeaseTimes
 from perdure_operator.controllers.mandates import Mandate
 from perdure_operator.controllers.options import Options
@@ -50,7 +50,12 @@ async def take_part(elector: Elector | None, term: Term) -> None:
         while True:
             logger.info("standing by as %s", elector.identity)
             token = await elector.until_leading()
-            await term(token, (elector.while_leading(),))
+            try:
+                await term(token, (elector.while_leading(),))
+            except NotLeadingError as error:
+                # The server knows of a later term before the Lease was looked at.
+                logger.warning("%s", error)
+                await elector.step_down()
             if elector.token is not None:
                 return
     finally:
