@@ -295,7 +295,7 @@ WATCHED = set().union(
     spell("perdure.dev/workerpools/status", "patch"),
     spell("batch/jobs", "create list watch delete"),
     spell("core/pods", "list watch"),
-    spell("core/configmaps", "get"),
+    spell("core/configmaps", "get watch"),
     spell("events.k8s.io/events", "create patch"),
 )
 

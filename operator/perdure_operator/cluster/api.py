@@ -8,7 +8,7 @@ than its JSON.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -43,7 +43,11 @@ FIELD_MANAGER = "perdure-operator"
 TIMEOUT = 30.0
 """Seconds that one call may take; nothing here streams."""
 
+WATCH_SECONDS = 240
+"""After so many seconds the API server ends a watch of names, and it is begun anew."""
+
 _JSON = "application/json"
+_NAMES_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _WRITES = frozenset({"create", "apply", "apply_status", "delete"})
 _APPLY = "application/apply-patch+yaml"
 _TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
@@ -82,6 +86,7 @@ class _Request:
     query: Mapping[str, str] = field(default_factory=dict)
     body: Manifest | None = None
     content_type: str = _JSON
+    accept: str = _JSON
 
     def __str__(self) -> str:
         return f"{self.verb} {self.path}"
@@ -176,6 +181,35 @@ class KubernetesCluster:
         )
         await self._call(request, missing_ok=True)
 
+    async def watch_names(self, kind: ObjectKind, namespace: str) -> AsyncIterator[str]:
+        """Yield names of the namespace's objects: of all there are, then of those that change.
+
+        What is in them is neither sent nor kept. It ends now and then; beginning anew tells all
+        names again, so that nothing is missed in between.
+        """
+        request = _Request(
+            verb="watch",
+            kind=kind.plural,
+            method="GET",
+            path=kind.path(namespace),
+            query={"watch": "true", "timeoutSeconds": str(WATCH_SECONDS)},
+            accept=_NAMES_ONLY,
+        )
+        await self._limiter.wait()
+        try:
+            answer = await self._open(request, timeout=WATCH_SECONDS + self._timeout)
+            async with answer.response as response:
+                if response.status >= 400:
+                    raise _refusal(response.status, str(request), await response.read())
+                async for line in _lines(response.content):
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":
+                        return
+                    yield event["object"]["metadata"]["name"]
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            reason = f"the watch was broken off ({type(error).__name__}: {error})"
+            raise UnavailableError(str(request), reason) from error
+
     async def review_token(self, token: str, audience: str) -> TokenVerdict:
         """See :meth:`Reviewer.review_token`."""
         status = await self._review(TOKEN_REVIEW, token_spec(token, audience))
@@ -231,16 +265,28 @@ class KubernetesCluster:
         return found
 
     async def _send(self, request: _Request) -> tuple[int, bytes]:
+        response = await self._open(request, timeout=self._timeout)
+        return response.status, await response.read()
+
+    async def _open(self, request: _Request, *, timeout: float) -> Any:
         serialized = await self._client.param_serialize(
             request.method,
             request.path,
             query_params=list(request.query.items()),
-            header_params={"Accept": _JSON, "Content-Type": request.content_type},
+            header_params={"Accept": request.accept, "Content-Type": request.content_type},
             body=request.body,
             auth_settings=["BearerToken"],
         )
-        response = await self._client.call_api(*serialized, _request_timeout=self._timeout)
-        return response.status, await response.read()
+        return await self._client.call_api(*serialized, _request_timeout=timeout)
+
+
+async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Yield lines however long: metadata can hold an annotation of 256 KiB."""
+    rest = b""
+    async for chunk in content.iter_any():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield line
 
 
 def _refusal(status: int, request: str, text: bytes) -> ClusterError:

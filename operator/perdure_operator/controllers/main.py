@@ -11,9 +11,10 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Sequence, Set
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from importlib.metadata import version
 from typing import Any, NamedTuple
 
 import kopf
@@ -42,7 +43,9 @@ from perdure_operator.controllers.mandates import Mandate, for_good
 from perdure_operator.controllers.memories import LatestBodies, PoolBook, QueueBook, Roster
 from perdure_operator.controllers.metrics import Metrics
 from perdure_operator.controllers.options import Options, parse_options
+from perdure_operator.controllers.outages import Outages
 from perdure_operator.controllers.pools.access import WorkerDefaults
+from perdure_operator.controllers.pools.code_watching import CodeWatcher
 from perdure_operator.controllers.pools.reconciler import PoolReconciler
 from perdure_operator.controllers.posting import Poster
 from perdure_operator.controllers.reconciling import Dispatcher, Reconciler
@@ -61,6 +64,9 @@ logger = logging.getLogger(__name__)
 
 POOL_WORKERS = 2
 """Pools that are looked at at once."""
+
+CRD_REMINDER = 300.0
+"""Seconds after which missing CRDs are said again."""
 
 CRD_INTERVAL = 2.0
 """Seconds between two looks for the CRDs, until they are there."""
@@ -86,7 +92,19 @@ def set_up_logging(level: str) -> None:
 
 async def run(options: Options) -> None:
     """Run the operator until a signal stops it, or one of its tasks fails."""
-    metrics, stop = Metrics(), Stop()
+    logger.info(
+        "perdure-operator %s: namespaces %s, server %s, %s",
+        version("perdure"),
+        ", ".join(options.namespaces) or "all",
+        options.server,
+        f"lease {options.lease}" if options.lease else "alone (no --lease)",
+    )
+    metrics, stop, outages = Metrics(), Stop(), Outages()
+
+    def observe(verb: str, kind: str, status: int, seconds: float) -> None:
+        metrics.api_call(verb, kind, status, seconds)
+        outages.api_call(status)
+
     mandate = Mandate() if options.lease else for_good()
     metrics.watch_lead(lambda: mandate.is_good)
     tasks: list[asyncio.Task[None]] = []
@@ -102,7 +120,7 @@ async def run(options: Options) -> None:
             KubernetesCluster(
                 configuration,
                 limiter=RateLimiter(rate=options.qps, burst=int(2 * options.qps)),
-                observe=metrics.api_call,
+                observe=observe,
                 may_write=mandate.require,
             )
         )
@@ -117,7 +135,9 @@ async def run(options: Options) -> None:
         )
 
         async def lead(token: FencingToken | None, others: Sequence[Work]) -> None:
-            await serve_term(options, cluster, metrics, Leadership(mandate, token, stop), others)
+            logger.info("leading%s", f" in term {token.term} of {token.scope}" if token else "")
+            given = Leadership(mandate, token, stop, outages)
+            await serve_term(options, cluster, metrics, given, others)
 
         async def work() -> None:
             await wait_for_kinds(cluster)
@@ -134,6 +154,7 @@ class Leadership(NamedTuple):
     mandate: Mandate
     token: FencingToken | None
     stop: Stop
+    outages: Outages
 
 
 async def serve_term(
@@ -144,10 +165,13 @@ async def serve_term(
     others: Sequence[Work],
 ) -> None:
     """Do everything that an operator does, until a part of it, or one of ``others``, ends."""
+
+    def observe(verb: str, code: str) -> None:
+        metrics.server_call(verb, code)
+        leadership.outages.server_call(code)
+
     async with open_service(options, leadership.token) as service:
-        server = ServiceServer(
-            service, observe=metrics.server_call, may_write=leadership.mandate.require
-        )
+        server = ServiceServer(service, observe=observe, may_write=leadership.mandate.require)
         poster = (
             Poster(cluster, options.identity or socket.gethostname(), count=metrics.notice)
             if options.events
@@ -162,6 +186,7 @@ async def serve_term(
             *others,
             *_endless(options, world, lanes, metrics),
             *([poster.send()] if poster else []),
+            CodeWatcher(cluster, world.pools, lanes).watch(),
             _watch(options, intake, leadership.stop),
         ]
         await until_one_ends([asyncio.create_task(part) for part in parts])
@@ -214,16 +239,34 @@ def build_world(cluster: KubernetesCluster, server: ServiceServer, poster: Poste
 async def wait_for_kinds(cluster: KubernetesCluster) -> None:
     """Return when the API server knows the custom resources."""
     wanted = {kind.plural for kind in (WORKFLOWS, ACTIVITIES, WORKER_POOLS, SCHEDULES)}
+    said, said_at = "", 0.0
     while True:
         try:
             missing = wanted - await cluster.serves(GROUP, VERSION)
+            problem = _missing_kinds(missing)
         except ClusterError as error:
-            logger.warning("%s; trying again", error)
-        else:
-            if not missing:
-                return
-            logger.warning("waiting for the CRDs of %s: are they installed?", sorted(missing))
+            problem = f"the Kubernetes API cannot be asked for its kinds: {error}"
+        if not problem:
+            if said:
+                logger.info("the custom resources are there")
+            return
+        now = asyncio.get_running_loop().time()
+        if problem != said or now - said_at >= CRD_REMINDER:
+            logger.error("%s", problem)
+            said, said_at = problem, now
         await asyncio.sleep(CRD_INTERVAL)
+
+
+def _missing_kinds(missing: Set[str]) -> str:
+    """Return what to do about kinds that the API server does not have; empty when it has all."""
+    if not missing:
+        return ""
+    names = ", ".join(f"{plural}.{GROUP}" for plural in sorted(missing))
+    return (
+        f"the API server has no {names} ({VERSION}), so nothing can be done: install the chart "
+        "with crds.install=true, or `kubectl apply --server-side -f crds/` of this version; "
+        "waiting for them"
+    )
 
 
 def _endless(

@@ -299,6 +299,8 @@ class WatchResponse(_Verb, frozen=True, kw_only=True, omit_defaults=True):
 
     cursor: int
     changes: tuple[RunChange, ...] = ()
+    store: str = ""
+    """Which store it is. Another one than before: cursors of before mean nothing in it."""
 
 
 class QueuesRequest(_Verb, frozen=True, kw_only=True, omit_defaults=True):
