@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from urllib.request import urlopen
@@ -60,15 +61,29 @@ class ReplicaStage:
         log = folder / "server.log"
         self.server = stack.enter_context(Server(folder / "perdure.db", log=log))
 
+    def replica(self, name: str) -> Replica:
+        """Start an operator."""
+        return Replica(self, name)
+
+    def restart_server(self, *, pause: float) -> None:
+        """Kill the server, and start another one at its address after some seconds."""
+        port = self.server.port
+        self.server.kill()
+        time.sleep(pause)
+        log = self.folder / "server.log"
+        self.server = self.stack.enter_context(
+            Server(self.folder / "perdure.db", port=port, log=log)
+        )
+
     def leader(self, name: str) -> Replica:
         """Start the first replica, and wait until it leads."""
-        replica = Replica(self, name)
+        replica = self.replica(name)
         wait_until(lambda: replica.leads, what=f"{name} leads")
         return replica
 
     def standby(self, name: str) -> Replica:
         """Start another one, and wait until it stands by."""
-        replica = Replica(self, name)
+        replica = self.replica(name)
         wait_until(lambda: replica.is_healthy, what=f"{name} is healthy")
         wait_until(
             lambda: any("/leases/" in asked.path for asked in replica.api.asked),
