@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -133,6 +136,8 @@ def test_answers_that_are_no_answers_are_asked_for_again(
         # Two of three calls fail, but for the lease.
         if "/leases/" in asked.path or asked.is_watch or len(refused) > 12:
             return None
+        if status == 409 and not asked.is_write:
+            return None
         refused.append(asked)
         return status_error(status, reason, **headers) if len(refused) % 3 else None
 
@@ -151,7 +156,10 @@ def test_a_watch_that_is_too_old_is_begun_anew(stage: ReplicaStage) -> None:
         if not asked.is_watch or len(gone) > 4:
             return None
         gone.append(asked)
-        return status_error(410, "Expired")
+        # As the API server does it: an answer that is well, and in it an event that is not.
+        said = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 410}
+        event = {"type": "ERROR", "object": {**said, "reason": "Expired", "message": "too old"}}
+        return web.Response(text=f"{json.dumps(event)}\n", content_type="application/json")
 
     operator.api.fault = fault
     operator.api.break_connections()
@@ -200,3 +208,45 @@ def test_a_server_that_goes_and_comes_back_is_said_twice(stage: ReplicaStage) ->
     log = operator.log.read_text()
     assert log.count("the Perdure server is away") == 1
     assert log.count("the Perdure server is back") == 1
+
+
+def test_runs_go_on_over_a_restart_of_the_api_server(stage: ReplicaStage) -> None:
+    operator = with_pool(stage).leader("a")
+    stage.apply("order-1")
+    stage.runs("order-1")
+    with api_server_down(stage.cluster):
+        wait_until(lambda: "the Kubernetes API is away" in operator.log.read_text())
+    wait_until(lambda: operator.leads, what="a leads again", within=60)
+    stage.apply("order-2")
+    stage.runs("order-2")
+    assert stage.is_running("order-1")
+    assert operator.log.read_text().count("standing by") == 1
+
+
+@contextmanager
+def api_server_down(cluster: Cluster) -> Iterator[None]:
+    """Kill the API server, and start it again with the same arguments."""
+    number = cluster.kubeconfig.parent / "apiserver.pid"
+    if not number.exists():
+        pytest.skip("this API server is somebody else's")
+    process = Path("/proc", number.read_text().strip())
+    command = process.joinpath("cmdline").read_bytes().split(b"\0")[:-1]
+    folder = process.joinpath("cwd").readlink()
+    os.kill(int(process.name), signal.SIGKILL)
+    wait_until(lambda: not process.exists() or "Z" in process.joinpath("stat").read_text())
+    try:
+        yield
+    finally:
+        with (folder / "logs" / "apiserver.log").open("ab") as log:
+            again = subprocess.Popen(
+                command,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        number.write_text(f"{again.pid}\n")
+        cluster.eventually(
+            lambda: cluster.kubectl("get", "--raw", "/readyz") == "ok", what="it is back"
+        )
