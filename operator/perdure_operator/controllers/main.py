@@ -43,7 +43,7 @@ from perdure_operator.controllers.mandates import Mandate, for_good
 from perdure_operator.controllers.memories import LatestBodies, PoolBook, QueueBook, Roster
 from perdure_operator.controllers.metrics import Metrics
 from perdure_operator.controllers.options import Options, parse_options
-from perdure_operator.controllers.outages import Outages
+from perdure_operator.controllers.outages import Outages, SeldomRetries
 from perdure_operator.controllers.pools.access import WorkerDefaults
 from perdure_operator.controllers.pools.code_watching import CodeWatcher
 from perdure_operator.controllers.pools.reconciler import PoolReconciler
@@ -88,6 +88,8 @@ def set_up_logging(level: str) -> None:
     )
     if level != "debug":
         logging.getLogger("kopf").setLevel(logging.WARNING)
+        for handler in logging.getLogger().handlers:
+            handler.addFilter(SeldomRetries())
 
 
 async def run(options: Options) -> None:

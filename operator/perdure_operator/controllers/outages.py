@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable
 
@@ -53,3 +54,26 @@ class Outages:
         if since is not None:
             self._said.pop(what, None)
             logger.info("%s is back after %.1f s", what, self._clock() - since)
+
+
+_ATTEMPT = re.compile(r"Request attempt #\S+ failed.*?: (\w+ [^\s?]+)")
+
+
+class SeldomRetries(logging.Filter):
+    """Lets kopf say once in a while that a request is tried again, and not each time."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._said: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether a line is to be written."""
+        found = _ATTEMPT.search(record.getMessage()) if record.name.startswith("kopf") else None
+        if found is None:
+            return True
+        now, what = self._clock(), found[1]
+        if now - self._said.get(what, -REMINDER) < REMINDER:
+            return False
+        self._said[what] = now
+        return True
