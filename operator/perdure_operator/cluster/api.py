@@ -45,6 +45,9 @@ FIELD_MANAGER = "perdure-operator"
 TIMEOUT = 30.0
 """Seconds that one call may take; nothing here streams."""
 
+MAX_PAUSE = 30.0
+"""The most that a 429 holds up further calls, in seconds, whatever it asks for."""
+
 WATCH_SECONDS = 240
 """After so many seconds the API server ends a watch of names, and it is begun anew."""
 
@@ -259,7 +262,7 @@ class KubernetesCluster:
             self._may_write(str(request))
         began = perf_counter()
         try:
-            status, text = await self._send(request)
+            status, headers, text = await self._send(request)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self._observe(request.verb, request.kind, 0, perf_counter() - began)
             reason = f"the API server was not reached ({type(error).__name__}: {error})"
@@ -268,14 +271,16 @@ class KubernetesCluster:
         self._observe(request.verb, request.kind, status, perf_counter() - began)
         if status == 404 and missing_ok:
             return None
+        if status == 429:
+            self._limiter.pause(_retry_after(headers))
         if status >= 400:
             raise _refusal(status, str(request), text)
         found: Manifest = json.loads(text)
         return found
 
-    async def _send(self, request: _Request) -> tuple[int, bytes]:
+    async def _send(self, request: _Request) -> tuple[int, Mapping[str, str], bytes]:
         response = await self._open(request, timeout=self._timeout)
-        return response.status, await response.read()
+        return response.status, response.headers, await response.read()
 
     async def _open(self, request: _Request, *, timeout: float) -> Any:
         serialized = await self._client.param_serialize(
@@ -287,6 +292,14 @@ class KubernetesCluster:
             auth_settings=["BearerToken"],
         )
         return await self._client.call_api(*serialized, _request_timeout=timeout)
+
+
+def _retry_after(headers: Mapping[str, str]) -> float:
+    """Return for how many seconds the API server wants to be left alone."""
+    try:
+        return min(MAX_PAUSE, max(0.0, float(headers.get("Retry-After", ""))))
+    except ValueError:
+        return 1.0
 
 
 async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
