@@ -234,16 +234,8 @@ def api_server_down(cluster: Cluster) -> Iterator[None]:
     try:
         yield
     finally:
-        with (folder / "logs" / "apiserver.log").open("ab") as log:
-            again = subprocess.Popen(
-                command,
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        number.write_text(f"{again.pid}\n")
+        start = 'setsid "$@" >>logs/apiserver.log 2>&1 </dev/null & echo $! >apiserver.pid'
+        subprocess.run(["sh", "-c", start, "sh", *command], cwd=folder, check=True)
         cluster.eventually(
             lambda: cluster.kubectl("get", "--raw", "/readyz") == "ok", what="it is back"
         )

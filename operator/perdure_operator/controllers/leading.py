@@ -22,6 +22,7 @@ from perdure_operator.cluster import (
     ConflictError,
     NotFoundError,
     ObjectRef,
+    UnavailableError,
 )
 from perdure_operator.cluster.leases import (
     Lease,
@@ -126,12 +127,12 @@ class Elector:
         try:
             await self.look()
         except ClusterError as error:
-            if not self._problem:
+            # That the API server is away is said once for all (:mod:`.outages`).
+            is_told = bool(self._problem) or isinstance(error, UnavailableError)
+            if not is_told:
                 logger.warning("the lease %s cannot be looked after: %s", self._ref, error)
             self._problem = str(error)
         else:
-            if self._problem:
-                logger.info("the lease %s is looked after again", self._ref)
             self._problem = ""
 
     async def look(self) -> None:

@@ -131,7 +131,7 @@ async def run(options: Options) -> None:
                 configuration,
                 # Its own connections and its own limit: nothing else can hold up a renewal.
                 limiter=RateLimiter(rate=10, burst=10),
-                observe=metrics.api_call,
+                observe=observe,
                 timeout=LeaseTimes(lease=options.lease_seconds).call,
             )
         )
