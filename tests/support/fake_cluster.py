@@ -84,7 +84,7 @@ class FakeCluster:
         ref, uid = _ref(manifest), manifest["metadata"].get("uid")
         known = self.objects.get((kind.plural, ref))
         version = manifest["metadata"].get("resourceVersion")
-        if version and (known is None or known["metadata"]["resourceVersion"] != version):
+        if version and known is not None and known["metadata"]["resourceVersion"] != version:
             raise ConflictError(f"apply {kind.plural} {ref}", "it has been modified")
         if known is None:
             if uid:

@@ -185,6 +185,9 @@ class Elector:
     async def _try_to_take(self) -> None:
         began = self._clock()
         body = await self._cluster.get(LEASES, self._ref)
+        if body is None and self._seen is not None and not self._is_free(self._seen):
+            # Somebody deleted it under its holder, who may still write, and will make it anew.
+            return
         try:
             if body is None:
                 body = await self._cluster.create(LEASES, build_free(self._ref))

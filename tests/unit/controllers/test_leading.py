@@ -213,16 +213,34 @@ async def test_who_comes_back_under_its_name_leads_at_once_in_a_new_term() -> No
     assert first.terms[0].is_older_than(again.terms[0])
 
 
-async def test_a_lease_that_somebody_deleted_is_contested_anew() -> None:
+async def test_a_lease_that_somebody_deleted_stays_its_holders() -> None:
     cluster = FakeCluster()
     first = Candidate(cluster, "a")
     await asyncio.sleep(5)
-    cluster.ask_to_delete(LEASES, LEASE)
-    cluster.clock.pass_(cluster.clock.now() - cluster.clock.now().replace(second=0))
+    second = Candidate(cluster, "b")
     await asyncio.sleep(5)
+    cluster.ask_to_delete(LEASES, LEASE)
+    for _ in range(100):
+        await asyncio.sleep(0.2)
+        assert not second.may_write
 
     assert first.may_write
-    assert len(first.terms) == 2
+    assert len(first.terms) == 1
+
+
+async def test_a_deleted_lease_of_a_dead_leader_is_taken_when_its_time_is_over() -> None:
+    cluster = FakeCluster()
+    first = Candidate(cluster, "a")
+    await asyncio.sleep(5)
+    second = Candidate(cluster, "b")
+    await asyncio.sleep(5)
+    await first.die()
+    cluster.ask_to_delete(LEASES, LEASE)
+    while first.may_write:
+        assert not second.may_write
+        await asyncio.sleep(0.1)
+    await asyncio.sleep(TIMES.lease)
+    assert second.may_write
 
 
 async def test_a_lease_that_cannot_be_looked_after_is_said_once(
