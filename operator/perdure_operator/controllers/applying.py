@@ -31,7 +31,10 @@ from perdure_operator.controllers.actions import (
     ObjectRefused,
     ObjectWritten,
     Outcome,
+    RetryRefused,
+    RetryRun,
     RunImported,
+    RunRetried,
     RunStarted,
     SetFinalizer,
     SignalDelivered,
@@ -92,6 +95,8 @@ class Applier:
                 return await self._import(action)
             case SteerRun():
                 return await self._steer(action)
+            case RetryRun():
+                return await self._retry(action)
             case _:
                 assert_never(action)
 
@@ -153,6 +158,16 @@ class Applier:
             notice = rebuilt(answer.run_id, len(action.request.events))
             self._notify(action.regarding, notice)
         return RunImported()
+
+    async def _retry(self, action: RetryRun) -> Outcome | None:
+        try:
+            answer = await self._server.call(action.request)
+        except AlreadyStartedError:
+            # Somebody else was faster; the next look at the run finds what they made.
+            return None
+        except (RequestRefusedError, RunNotFoundError) as error:
+            return RetryRefused(retry_id=action.retry_id, message=str(error))
+        return RunRetried(retry_id=action.retry_id, answer=answer)
 
     async def _steer(self, action: SteerRun) -> Outcome | None:
         signal_id = action.request.signal_id if isinstance(action.request, SignalRequest) else ""

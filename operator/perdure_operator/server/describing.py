@@ -96,6 +96,7 @@ def description(hot: HotRun, now: Millis) -> RunDescription:
         task_failure=failure,
         cancel_requested=run.cancel_requested,
         watched=run.watched,
+        retried=run.start.retried,
     )
 
 
