@@ -20,7 +20,7 @@ from perdure_operator.server import describing, importing, retrying
 from perdure_operator.server.errors import VerbError, unavailable
 from perdure_operator.server.host import Host
 from perdure_operator.server.keeping import HotRun, LostError
-from perdure_operator.server.limits import MAX_ID_LENGTH, oversize
+from perdure_operator.server.limits import MAX_ID_LENGTH, oversize, oversize_items
 from perdure_operator.store.port import Outcome, RunFilter
 
 MAX_WAIT = 60.0
@@ -355,8 +355,19 @@ def _check_start(request: vb.StartRequest) -> None:
             "try again there, or start the workflow anew",
         )
     _check_payloads(request.input, f"input of {request.workflow_type!r}")
+    if request.activity is not None and request.activity.items:
+        _check_batch(request.activity, f"batch of {request.workflow_type!r}")
     _check_payloads(request.start_signal_input, f"input of signal {request.start_signal!r}")
     _check_payloads(tuple(request.memo.values()), "memo")
+
+
+def _check_batch(batch: vb.ActivityOptions, what: str) -> None:
+    for name in ("parallelism", "tolerated_failures"):
+        if getattr(batch, name) < 0:
+            raise VerbError("Invalid", f"{name} is {getattr(batch, name)}: it is 0 or more")
+    message = oversize_items(batch.items, what)
+    if message:
+        raise VerbError("TooLarge", message)
 
 
 def _check_payloads(payloads: Payloads, what: str) -> None:

@@ -24,6 +24,7 @@ from __future__ import annotations
 import msgspec
 
 from perdure.protocol.failures import Failure, RetryState
+from perdure.protocol.items import ItemResult as ItemResult  # noqa: PLC0414 - part of the events
 from perdure.protocol.payloads import Millis, Payload, Payloads, RetryPolicy
 from perdure.protocol.retries import KeyRange, Retried
 
@@ -137,7 +138,7 @@ class ActivityTimedOut(_Event, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ActivityCancelRequested(_Event, frozen=True, kw_only=True, omit_defaults=True):
-    """Command event of ``RequestCancelActivity``."""
+    """Command event of ``RequestCancelActivity``; ``seq`` may be a batch's."""
 
     seq: int
 
@@ -147,6 +148,59 @@ class ActivityCanceled(_Event, frozen=True, kw_only=True, omit_defaults=True):
 
     seq: int
     details: Payloads = ()
+
+
+class BatchScheduled(_Event, frozen=True, kw_only=True, omit_defaults=True):
+    """Command event of ``ScheduleBatch``, whose fields it repeats."""
+
+    seq: int
+    activity_id: str
+    activity_type: str
+    task_queue: str
+    items: tuple[Payloads, ...]
+    parallelism: int = 0
+    tolerated_failures: int = 0
+    streamed: bool = False
+    schedule_to_close_timeout: Millis | None = None
+    schedule_to_start_timeout: Millis | None = None
+    start_to_close_timeout: Millis | None = None
+    heartbeat_timeout: Millis | None = None
+    retry_policy: RetryPolicy = RetryPolicy()
+    headers: dict[str, Payload] = {}
+    summary: str = ""
+
+
+class BatchItemsClosed(_Event, frozen=True, kw_only=True, omit_defaults=True):
+    """Resolution: these items of a batch ended; each item is told once."""
+
+    seq: int
+    items: tuple[ItemResult, ...]
+
+
+class BatchCompleted(_Event, frozen=True, kw_only=True, omit_defaults=True):
+    """Resolution: every item ended, and no more of them failed than are tolerated."""
+
+    seq: int
+    succeeded: int = 0
+    failed: int = 0
+
+
+class BatchFailed(_Event, frozen=True, kw_only=True, omit_defaults=True):
+    """Resolution: too many items failed, or the time of the whole is up; the rest is stopped."""
+
+    seq: int
+    failure: Failure
+    """In words that count; its cause is the first failed item's failure."""
+    succeeded: int = 0
+    failed: int = 0
+
+
+class BatchCanceled(_Event, frozen=True, kw_only=True, omit_defaults=True):
+    """Resolution: the batch ended because it was asked to; some items have no result."""
+
+    seq: int
+    succeeded: int = 0
+    failed: int = 0
 
 
 class StepCompleted(_Event, frozen=True, kw_only=True, omit_defaults=True):
@@ -271,6 +325,11 @@ Event = (
     | ActivityTimedOut
     | ActivityCancelRequested
     | ActivityCanceled
+    | BatchScheduled
+    | BatchItemsClosed
+    | BatchCompleted
+    | BatchFailed
+    | BatchCanceled
     | StepCompleted
     | StepFailed
     | TimerStarted
@@ -289,6 +348,7 @@ Event = (
 
 COMMAND_EVENTS = (
     ActivityScheduled,
+    BatchScheduled,
     ActivityCancelRequested,
     TimerStarted,
     TimerCanceled,
@@ -303,6 +363,10 @@ RESOLUTIONS = (
     ActivityFailed,
     ActivityTimedOut,
     ActivityCanceled,
+    BatchItemsClosed,
+    BatchCompleted,
+    BatchFailed,
+    BatchCanceled,
     StepCompleted,
     StepFailed,
     TimerFired,
