@@ -13,6 +13,7 @@ from perdure.protocol.events import HistoryEvent
 from perdure.protocol.failures import Failure
 from perdure.protocol.items import PendingBatch as PendingBatch  # noqa: PLC0414 - part of the verbs
 from perdure.protocol.payloads import Millis, Payload, Payloads, RetryPolicy
+from perdure.protocol.refusals import ErrorResponse as ErrorResponse  # noqa: PLC0414 - part of the verbs
 from perdure.protocol.retries import Retried, RetryPoint, RetryResponse
 from perdure.protocol.statuses import IdConflictPolicy as IdConflictPolicy  # noqa: PLC0414 - part of the verbs
 from perdure.protocol.statuses import IdReusePolicy as IdReusePolicy  # noqa: PLC0414 - part of the verbs
@@ -368,20 +369,6 @@ class QueuesResponse(_Verb, frozen=True, kw_only=True, omit_defaults=True):
 
     version: int
     queues: tuple[QueueDescription, ...] = ()
-
-
-class ErrorResponse(_Verb, frozen=True, kw_only=True, omit_defaults=True):
-    """Why a verb was refused."""
-
-    code: str
-    """``Unauthorized`` (who asks is not known), ``Forbidden`` (a right is missing),
-    ``NotFound``, ``AlreadyStarted``, ``AlreadyClosed``, ``Invalid``, ``TooLarge``,
-    ``Unavailable`` (nothing was recorded, try again), ``NoWorker``, ``Timeout``,
-    ``TaskFailing``, ``Damaged``, ``Fenced`` (an operator that leads no more)."""
-    message: str
-    """What happened, where, and what to do."""
-    run_id: str = ""
-    """With ``AlreadyStarted``: the run that is there."""
 
 
 VERBS: dict[type[_Verb], tuple[str, type[msgspec.Struct]]] = {
