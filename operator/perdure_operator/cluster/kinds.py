@@ -51,4 +51,6 @@ PODS = ObjectKind(group="", version="v1", kind="Pod", plural="pods")
 CONTROLLER_REVISIONS = ObjectKind(
     group="apps", version="v1", kind="ControllerRevision", plural="controllerrevisions"
 )
+LEASES = ObjectKind(group="coordination.k8s.io", version="v1", kind="Lease", plural="leases")
+EVENTS = ObjectKind(group="events.k8s.io", version="v1", kind="Event", plural="events")
 CONFIG_MAPS = ObjectKind(group="", version="v1", kind="ConfigMap", plural="configmaps")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from perdure.protocol import events as ev
@@ -52,7 +53,7 @@ class Verbs:
             vb.ListRequest: self.list,
             vb.WatchRequest: self.watch,
             vb.QueuesRequest: self.queues,
-            vb.SetCurrentVersionRequest: self.set_current_version,
+            vb.SetCurrentVersionRequest: partial(versioning.set_current, host),
         }
         """The method for each type of request."""
 
@@ -267,7 +268,9 @@ class Verbs:
             left = deadline - asyncio.get_running_loop().time()
             if rows or left <= 0 or not self._host.is_ready:
                 return vb.WatchResponse(
-                    cursor=cursor, changes=tuple(describing.change(row) for row in rows)
+                    cursor=cursor,
+                    changes=tuple(describing.change(row) for row in rows),
+                    store=self._host.store_id,
                 )
             await self._host.changes.wait_watched(left)
 
@@ -282,10 +285,6 @@ class Verbs:
                     version=version, queues=self._host.dispatcher.describe(request.namespace)
                 )
             await asyncio.sleep(min(QUEUE_POLL, left))
-
-    async def set_current_version(self, request: vb.SetCurrentVersionRequest) -> vb.Done:
-        """Have new runs of a task queue go to a version."""
-        return await versioning.set_current(self._host, request)
 
     def _queues_now(self) -> int:
         seen = self._host.dispatcher.describe("")

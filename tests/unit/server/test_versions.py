@@ -21,6 +21,7 @@ from perdure.protocol.verbs import (
     VersionDescription,
 )
 from perdure_operator.server.errors import VerbError
+from perdure_operator.server.versioning import set_current
 from perdure_operator.server.versions import Versions
 from perdure_operator.store.port import StoreUnavailableError
 from support.hosts import ByHand, World, settle
@@ -36,7 +37,7 @@ async def declare(world: World, build_id: str, *kept: str) -> None:
     request = SetCurrentVersionRequest(
         namespace="default", task_queue="q", build_id=build_id, kept=kept
     )
-    await world.verbs.set_current_version(request)
+    await set_current(world.host, request)
     await settle()
 
 
@@ -387,7 +388,7 @@ async def test_a_declaration_that_makes_no_sense_is_refused(
     given: dict[str, Any] = {"namespace": "default", "task_queue": "q", "build_id": "v2", **wrong}
     async with World() as world:
         with pytest.raises(VerbError, match=says):
-            await world.verbs.set_current_version(SetCurrentVersionRequest(**given))
+            await set_current(world.host, SetCurrentVersionRequest(**given))
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ SCANS = {
     "PENDING_RUNS",
     "READ_VERSIONS",
     "STARTED_ACTIVITIES",
+    "STORE_ID",
 }
 """These read a whole table or a whole partial index, once after a start."""
 
