@@ -188,7 +188,18 @@ class FakeServer:
             task_failure_cause=run.task_failure_cause,
             task_failure=run.task_failure,
             cancel_requested=run.cancel_requested,
+            history=self._asked_for(run, request),
+            outcome=None
+            if run.status.is_open
+            else vb.ResultResponse(
+                run_id=run.run_id, status=run.status, result=run.result, failure=run.failure
+            ),
         )
+
+    def _asked_for(self, run: FakeRun, request: vb.DescribeRequest) -> tuple[HistoryEvent, ...]:
+        told = run.events[: len(run.events) - run.unseen]
+        is_short = run.history_bytes <= request.whole_history
+        return tuple(told if is_short else told[max(0, len(told) - request.last_events) :])
 
     def _history(self, request: vb.HistoryRequest) -> vb.HistoryResponse:
         run = self._find(request)

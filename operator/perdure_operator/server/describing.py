@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from msgspec import structs
+
 from perdure.protocol import events as ev
 from perdure.protocol.failures import CanceledInfo, Failure, TerminatedInfo, TimeoutInfo
 from perdure.protocol.payloads import Millis, Payload
@@ -17,7 +21,7 @@ from perdure_operator.engine.transitions import OpenActivity, RunRow
 from perdure_operator.server.keeping import HotRun
 
 
-def result(row: RunRow, closing: ev.Event) -> ResultResponse:
+def result(row: RunRow | RunSummary, closing: ev.Event) -> ResultResponse:
     """Return how a closed run ended."""
     failure: Failure | None = None
     value: Payload | None = None
@@ -96,6 +100,18 @@ def description(hot: HotRun, now: Millis) -> RunDescription:
         task_failure=failure,
         cancel_requested=run.cancel_requested,
         watched=run.watched,
+    )
+
+
+def with_history(described: RunDescription, events: Sequence[ev.HistoryEvent]) -> RunDescription:
+    """Return what is known of a run with these last events of its history, and how it ended."""
+    # What was recorded since the run was described belongs to the next look.
+    told = tuple(event for event in events if event.id <= described.events)
+    is_over = not described.status.is_open and bool(told)
+    return structs.replace(
+        described,
+        history=told,
+        outcome=result(described, told[-1].event) if is_over else None,
     )
 
 

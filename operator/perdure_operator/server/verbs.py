@@ -200,7 +200,13 @@ class Verbs:
         if hot.commits:
             # Memory is ahead of the disk: nothing is shown before it is recorded.
             await self._host.committer.flush()
-        return describing.description(hot, self._host.now())
+        described = describing.description(hot, self._host.now())
+        if not (request.whole_history or request.last_events):
+            return described
+        is_short = described.history_bytes <= request.whole_history
+        after = 0 if is_short else max(0, described.events - request.last_events)
+        events = await self._host.store.read_history(hot.run_id, after=after)
+        return describing.with_history(described, events)
 
     async def history(self, request: vb.HistoryRequest) -> vb.HistoryResponse:
         """Return a page of events."""
