@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-from benchmarks.bare_api import BareApi, at_once, open_api
+from support.bare_api import BareApi, at_once, open_api
 from benchmarks.costs import Cost, cost_of
 from perdure.client import Client
 from support.cluster import a_cluster

@@ -51,7 +51,7 @@ class Intake:
         is_gone = event == "DELETED"
         if is_gone or body.get("status", {}).get("phase") in _FINAL_PHASES:
             self._tell_schedule(body)
-        if is_gone or _is_settled(body):
+        if is_gone or (kind == WORKFLOWS and _is_settled(body)):
             self._world.forget(key)
             return
         self._enrol(key, body)
@@ -119,7 +119,7 @@ class Intake:
 
 
 def _is_settled(body: Manifest) -> bool:
-    """Tell whether nothing is to be done about an object, now or later: most of a relist."""
+    """Tell whether nothing is to be done about a Workflow, now or later: most of a relist."""
     metadata, status = body["metadata"], body.get("status", {})
     return (
         status.get("phase") in _FINAL_PHASES
