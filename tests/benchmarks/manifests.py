@@ -28,9 +28,9 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-from support.bare_api import BareApi, at_once, open_api
 from benchmarks.costs import Cost, cost_of
 from perdure.client import Client
+from support.bare_api import BareApi, at_once, open_api
 from support.cluster import a_cluster
 from support.cluster_tools import CHECKOUT
 from support.operator_processes import Operator
@@ -93,9 +93,7 @@ class Bench:
         return int(_metric(f"http://{self.operator.server.address}/metrics",
                            "perdure_runs_closed_total"))  # fmt: skip
 
-    async def wait(
-        self, what: str, holds: Callable[[], Awaitable[bool]], seconds: float
-    ) -> None:
+    async def wait(self, what: str, holds: Callable[[], Awaitable[bool]], seconds: float) -> None:
         """Wait until something holds.
 
         Raises:
@@ -160,9 +158,7 @@ async def measure_direct(bench: Bench, queue: str) -> float:
 async def measure_runs(bench: Bench, runs: int) -> None:
     """Apply, wait until all are complete, and print what that took."""
     before, writes, closed = bench.costs(), await bench.api.writes(), bench.closed()
-    manifests = (
-        a_workflow(bench.namespace, f"run-{number}", "Steps") for number in range(runs)
-    )
+    manifests = (a_workflow(bench.namespace, f"run-{number}", "Steps") for number in range(runs))
     began = time.perf_counter()
     applied = await at_once(
         (lambda m=m: bench.api.create(bench.namespace, m) for m in manifests), width=WIDTH
@@ -352,9 +348,10 @@ def main() -> None:
     options = parser.parse_args()
     # Told to end, it takes along what it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    with tempfile.TemporaryDirectory(prefix="perdure-bench-") as folder, processes(
-        Path(folder)
-    ) as (operator, other):
+    with (
+        tempfile.TemporaryDirectory(prefix="perdure-bench-") as folder,
+        processes(Path(folder)) as (operator, other),
+    ):
         asyncio.run(measure(operator, other, options))
 
 

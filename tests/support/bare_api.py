@@ -128,9 +128,7 @@ async def open_api(kubeconfig: Path) -> AsyncIterator[BareApi]:
         yield BareApi(session, cluster["server"])
 
 
-async def at_once(
-    jobs: Iterable[Callable[[], Awaitable[object]]], *, width: int
-) -> float:
+async def at_once(jobs: Iterable[Callable[[], Awaitable[object]]], *, width: int) -> float:
     """Do all jobs, ``width`` at a time, and return the seconds that it took."""
     left = iter(jobs)
 

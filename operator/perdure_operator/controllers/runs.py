@@ -91,9 +91,7 @@ async def observe_run(
         description = await server.call(request)
     except RunNotFoundError:
         return NoRun.MISSING
-    return RunFacts(
-        description=description, events=description.history, result=description.outcome
-    )
+    return RunFacts(description=description, events=description.history, result=description.outcome)
 
 
 async def find_own_run(
