@@ -65,6 +65,8 @@ def build_settings() -> kopf.OperatorSettings:
     settings.scanning.disabled = True
     settings.watching.chunk_size = CHUNK
     settings.persistence.diffbase_storage = NoDiffs()
+    # Each object that was just heard of has a task until then: after a listing, all of them.
+    settings.queueing.idle_timeout = 1.0
     settings.process.ultimate_exiting_timeout = 30.0
     for kind in (JOBS, PODS):
         settings.watching.label_selectors[kind.group, kind.version, kind.plural] = OURS
