@@ -77,16 +77,18 @@ class Bench:
             "bench": _own_cost()
         }
 
-    async def play_the_kubelet(self) -> None:
-        """Start a worker process for each worker Job, until cancelled."""
-        while True:
-            jobs = await asyncio.to_thread(self.operator.items, "jobs")
-            for job in jobs:
+    async def start_workers(self, wanted: int) -> None:
+        """Start a worker process for each of the pool's Jobs, as a kubelet would."""
+
+        async def all_there() -> bool:
+            for job in await asyncio.to_thread(self.operator.items, "jobs"):
                 name = job["metadata"]["name"]
                 if name not in self.jobs:
                     self.jobs.add(name)
                     self.workers.append(self.operator.start_worker(job).pid)
-            await asyncio.sleep(0.5)
+            return len(self.workers) >= wanted
+
+        await self.wait("the pool has its Jobs", all_there, 60)
 
     def closed(self) -> int:
         """Return how many runs the server has closed."""
@@ -322,11 +324,7 @@ async def measure(operator: Operator, other: str, options: argparse.Namespace) -
             },
         }
         operator.apply(pool)
-        kubelet = asyncio.create_task(bench.play_the_kubelet())
-        while len(bench.workers) < options.workers:
-            await asyncio.sleep(POLL)
-        # It asks with kubectl, which costs more than what is measured.
-        kubelet.cancel()
+        await bench.start_workers(options.workers)
         await measure_direct(bench, POOL)
         rates = await measure_bare(bench, other)
         rates["runs without Kubernetes"] = await measure_direct(bench, POOL)
