@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import sys
 from collections.abc import Callable
@@ -108,7 +109,7 @@ class Operator:
             address,
             module,
             log=log,
-            env={"PYTHONPATH": str(self.folder)},
+            env={"PYTHONPATH": os.pathsep.join((str(self.folder), *sys.path[1:]))},
             options=tuple(options),
         )
         return self._stack.enter_context(worker)
