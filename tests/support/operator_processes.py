@@ -109,7 +109,9 @@ class Operator:
             address,
             module,
             log=log,
-            env={"PYTHONPATH": os.pathsep.join((str(self.folder), *sys.path[1:]))},
+            env={
+                "PYTHONPATH": os.pathsep.join((str(self.folder), os.environ.get("PYTHONPATH", "")))
+            },
             options=tuple(options),
         )
         return self._stack.enter_context(worker)
