@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -18,8 +19,8 @@ from support.operator_scene import a_pool, a_workflow
 pytestmark = pytest.mark.timeout(300)
 
 COUNT = 30
-POOL = a_pool(image="shop/hello:1", modules=["hello"], scaling={"min": 1, "max": 1})
-APPROVE = {"spec": {"signals": [{"id": "a1", "name": "approve"}]}}
+CODE = CHECKOUT / "tests" / "benchmarks" / "workload_code.py"
+POOL = a_pool(image="shop/orders:1", modules=["workload_code"], scaling={"min": 1, "max": 1})
 
 APPLIED = "APPLY workflows"
 STATUS = "APPLY workflows/status"
@@ -37,6 +38,7 @@ def cluster() -> Iterator[Cluster]:
 @pytest.fixture
 def operator(cluster: Cluster, tmp_path: Path) -> Iterator[Operator]:
     with cluster.namespace("writes") as namespace, Operator(cluster, namespace, tmp_path) as own:
+        shutil.copy(CODE, tmp_path)
         own.apply(POOL)
         own.start_worker(own.the_job())
         yield own
@@ -76,25 +78,23 @@ async def phases(api: BareApi, operator: Operator, phase: str) -> None:
     raise AssertionError(f"not all are {phase}: {found}")
 
 
-async def apply(operator: Operator, *inputs: str) -> None:
-    manifests = [a_workflow(f"order-{n}", type="Hello", input=list(inputs)) for n in range(COUNT)]
+async def apply(operator: Operator, type_: str, *inputs: int) -> None:
+    manifests = [a_workflow(f"order-{n}", type=type_, input=list(inputs)) for n in range(COUNT)]
     await asyncio.to_thread(operator.apply, *manifests)
 
 
-async def test_a_run_that_waits_costs_two_writes_and_none_while_it_waits(
+async def test_a_run_that_waits_is_written_to_at_its_start_and_not_while_it_waits(
     operator: Operator, api: BareApi
 ) -> None:
     before = await of_workflows(api)
-    await apply(operator, "you")
+    await apply(operator, "Waits")
     await phases(api, operator, "Running")
     after = await until_quiet(api)
 
     written = after - before
     assert written[APPLIED] == COUNT, "a finalizer each"
-    # What the worker has done within the first quarter of a second is in the first status.
+    # A slow machine's worker may come to rest only after the first status.
     assert COUNT <= written[STATUS] <= 2 * COUNT
-    await asyncio.sleep(3)
-    assert await of_workflows(api) == after
 
     # An operator that is started anew looks at all of them, and has nothing to say.
     operator.operator.kill()
@@ -102,21 +102,18 @@ async def test_a_run_that_waits_costs_two_writes_and_none_while_it_waits(
     assert await until_quiet(api) == after
 
 
-async def test_a_run_to_its_end_costs_three_writes_or_four(
+async def test_a_run_to_its_end_costs_two_writes_and_its_statuses(
     operator: Operator, api: BareApi
 ) -> None:
     before = await of_workflows(api)
-    manifests = [
-        a_workflow(f"order-{n}", type="Hello", input=["you"], **APPROVE["spec"])
-        for n in range(COUNT)
-    ]
-    await asyncio.to_thread(operator.apply, *manifests)
+    await apply(operator, "Steps", 3)
     await phases(api, operator, "Succeeded")
-    written = await until_quiet(api) - before
+    after = await until_quiet(api)
 
+    written = after - before
     assert written[APPLIED] == 2 * COUNT, "the finalizer comes and goes"
+    # One each; a machine so slow that a run takes longer than a quarter of a second sees more.
     assert COUNT <= written[STATUS] <= 3 * COUNT
-    after = await of_workflows(api)
     operator.operator.kill()
     await asyncio.to_thread(operator.start_operator)
     assert await until_quiet(api) == after, "what is over is not written to again"
