@@ -9,13 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import structs
+
 from perdure.protocol import events as ev
 from perdure.protocol import verbs as vb
 from perdure.protocol.events import HistoryEvent
 from perdure.protocol.failures import CanceledInfo, Failure, TerminatedInfo
 from perdure.protocol.payloads import Millis, Payload
+from perdure.protocol.retries import Effect, Retried, RetryPoint, RetryResponse
 from perdure.protocol.verbs import RunStatus
 from perdure_operator.controllers.server import error_for
+from perdure_operator.server.describing import told_after
 
 START: Millis = 1_767_225_600_000
 """The fake clock's beginning, 2026-01-01."""
@@ -35,6 +39,7 @@ class FakeRun:
     signals: list[str] = field(default_factory=list)
     current_step: str = ""
     pending: tuple[vb.PendingActivity, ...] = ()
+    batches: tuple[vb.PendingBatch, ...] = ()
     task_attempt: int = 1
     task_failure_cause: str = ""
     task_failure: Failure | None = None
@@ -70,6 +75,8 @@ class FakeServer:
         self.is_away = False
         self.refusal: tuple[str, str] | None = None
         """The code and message that the next starts and signals are refused with."""
+        self.effects: tuple[Effect, ...] = ()
+        """What a run did after the point that its retry goes back to."""
         self.queues: tuple[vb.QueueDescription, ...] = ()
 
     async def call(self, request: Any) -> Any:
@@ -167,9 +174,38 @@ class FakeServer:
             run.record(ev.Resumed(identity=request.identity))
         return vb.Done()
 
+    def _retry(self, request: vb.RetryRequest) -> RetryResponse:
+        self._maybe_refuse()
+        earlier = self._find(request)
+        run_id = f"retry-{request.request_id}"
+        made = next((run for run in self.runs if run.run_id == run_id), None)
+        if made is None:
+            if earlier.status.is_open or earlier.status is RunStatus.COMPLETED:
+                raise error_for("Invalid", f"{request.workflow_id!r} cannot be retried")
+            if self._newest(request.namespace, request.workflow_id) is not earlier:
+                raise error_for("AlreadyStarted", f"{request.workflow_id!r} was followed")
+            made = self.follow(earlier, run_id, request.point)
+        return RetryResponse(
+            run_id=run_id, retried_run_id=earlier.run_id, event=2, effects=self.effects
+        )
+
+    def follow(
+        self, earlier: FakeRun, run_id: str, point: RetryPoint = RetryPoint.FAILED_STEP
+    ) -> FakeRun:
+        """Have a run retried, whoever asked for it."""
+        made = FakeRun(request=earlier.request, run_id=run_id)
+        if point is RetryPoint.FAILED_STEP:
+            made.signals = list(earlier.signals)
+        first = earlier.events[0].event
+        assert isinstance(first, ev.WorkflowStarted)
+        origin = Retried(run_id=earlier.run_id, event=2, point=point, time=START)
+        made.record(structs.replace(first, run_id=run_id, retried=origin))
+        self.runs.append(made)
+        return made
+
     def _describe(self, request: vb.DescribeRequest) -> vb.RunDescription:
         run = self._find(request)
-        return vb.RunDescription(
+        described = vb.RunDescription(
             namespace=run.request.namespace,
             workflow_id=run.request.workflow_id,
             run_id=run.run_id,
@@ -184,22 +220,26 @@ class FakeServer:
             history_bytes=run.history_bytes,
             digest=f"{len(run.events):064x}",
             pending_activities=run.pending,
+            pending_batches=run.batches,
             task_attempt=run.task_attempt,
             task_failure_cause=run.task_failure_cause,
             task_failure=run.task_failure,
             cancel_requested=run.cancel_requested,
-            history=self._asked_for(run, request),
-            outcome=None
-            if run.status.is_open
-            else vb.ResultResponse(
-                run_id=run.run_id, status=run.status, result=run.result, failure=run.failure
-            ),
+            retried=run.events[0].event.retried,
         )
+        return self._with_history(described, run, request)
 
-    def _asked_for(self, run: FakeRun, request: vb.DescribeRequest) -> tuple[HistoryEvent, ...]:
-        told = run.events[: len(run.events) - run.unseen]
-        is_short = run.history_bytes <= request.whole_history
-        return tuple(told if is_short else told[max(0, len(told) - request.last_events) :])
+    def _with_history(
+        self, described: vb.RunDescription, run: FakeRun, request: vb.DescribeRequest
+    ) -> vb.RunDescription:
+        outcome = vb.ResultResponse(
+            run_id=run.run_id, status=run.status, result=run.result, failure=run.failure
+        )
+        return structs.replace(
+            described,
+            history=tuple(run.events[told_after(described, request) : described.events]),
+            outcome=None if run.status.is_open else outcome,
+        )
 
     def _history(self, request: vb.HistoryRequest) -> vb.HistoryResponse:
         run = self._find(request)

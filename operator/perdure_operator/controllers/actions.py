@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from perdure.protocol import verbs as vb
+from perdure.protocol.retries import RetryResponse
 from perdure_operator.cluster import Manifest, ObjectKind, ObjectRef
 from perdure_operator.model import ObjectMeta, ResourceStatus
 
@@ -87,6 +88,14 @@ class SteerRun:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryRun:
+    """Have a new run of one that has ended; the request's id makes it one, however often asked."""
+
+    request: vb.RetryRequest
+    retry_id: str
+
+
 Action = (
     WriteStatus
     | SetFinalizer
@@ -96,6 +105,7 @@ Action = (
     | StartRun
     | ImportRun
     | SteerRun
+    | RetryRun
 )
 
 
@@ -189,6 +199,27 @@ class ImportRefused:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunRetried:
+    """There is a new run."""
+
+    retry_id: str
+    answer: RetryResponse
+
+    @property
+    def run_id(self) -> str:
+        """The new run."""
+        return self.answer.run_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryRefused:
+    """The run cannot be retried, and asking again would not help."""
+
+    retry_id: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectRefused:
     """The API server does not let the operator make an object: a right, a quota or a policy."""
 
@@ -240,6 +271,8 @@ Outcome = (
     | StartRefused
     | RunImported
     | ImportRefused
+    | RunRetried
+    | RetryRefused
     | SignalDelivered
     | SignalRefused
     | ObjectRefused

@@ -30,7 +30,10 @@ from perdure_operator.controllers.actions import (
     ObjectRefused,
     ObjectWritten,
     Outcome,
+    RetryRefused,
+    RetryRun,
     RunImported,
+    RunRetried,
     RunStarted,
     SetFinalizer,
     SignalDelivered,
@@ -82,6 +85,8 @@ class Applier:
                 return await self._import(action)
             case SteerRun():
                 return await self._steer(action)
+            case RetryRun():
+                return await self._retry(action)
             case _:
                 assert_never(action)
 
@@ -137,6 +142,16 @@ class Applier:
             # Not found is the verb: the server is of a version that has none.
             return ImportRefused(message=str(error))
         return RunImported()
+
+    async def _retry(self, action: RetryRun) -> Outcome | None:
+        try:
+            answer = await self._server.call(action.request)
+        except AlreadyStartedError:
+            # Somebody else was faster; the next look at the run finds what they made.
+            return None
+        except (RequestRefusedError, RunNotFoundError) as error:
+            return RetryRefused(retry_id=action.retry_id, message=str(error))
+        return RunRetried(retry_id=action.retry_id, answer=answer)
 
     async def _steer(self, action: SteerRun) -> Outcome | None:
         signal_id = action.request.signal_id if isinstance(action.request, SignalRequest) else ""

@@ -16,7 +16,7 @@ from perdure.protocol.verbs import (
     RunChange,
     WatchRequest,
 )
-from perdure_operator.cluster import WORKER_POOLS
+from perdure_operator.cluster import WORKER_POOLS, WORKFLOWS, ObjectRef
 from perdure_operator.controllers.keys import Key
 from perdure_operator.controllers.lanes import Sink
 from perdure_operator.controllers.server import ServerError
@@ -98,11 +98,19 @@ class Follower:
     def _notice_run(self, change: RunChange) -> None:
         key = self._world.roster.find(change.namespace, change.workflow_id)
         if key is None:
+            self._suspect(change)
             return
         if self._is_known(key, change):
             return
         # How it ended is what somebody waits for.
         self._queue.add(key, urgent=not change.status.is_open)
+
+    def _suspect(self, change: RunChange) -> None:
+        """Have a Workflow looked at that may be over no more: somebody has retried its run."""
+        if change.status.is_open and change.kind == "workflow":
+            key = Key(WORKFLOWS, ObjectRef(namespace=change.namespace, name=change.workflow_id))
+            self._world.roster.suspect(key)
+            self._queue.add(key)
 
     def _is_known(self, key: Key, change: RunChange) -> bool:
         """Tell whether a change is the echo of what we asked for ourselves.

@@ -10,7 +10,14 @@ from typing import Generic, TypeVar
 from pydantic import ValidationError
 
 from perdure_operator.cluster import ACTIVITIES, WORKFLOWS, Manifest, ObjectKind, ObjectRef
-from perdure_operator.controllers.actions import Outcome, Plan, RunStarted, ServerAway, ref_of
+from perdure_operator.controllers.actions import (
+    Outcome,
+    Plan,
+    RunRetried,
+    RunStarted,
+    ServerAway,
+    ref_of,
+)
 from perdure_operator.controllers.activities.observing import ActivityView, activity_id
 from perdure_operator.controllers.activities.planning import plan_activity
 from perdure_operator.controllers.invalid import plan_invalid
@@ -22,6 +29,7 @@ from perdure_operator.controllers.verdicts import in_a_word
 from perdure_operator.controllers.views import R, RunView, is_over, known_run_id
 from perdure_operator.controllers.workflows.observing import WorkflowView
 from perdure_operator.controllers.workflows.planning import plan_workflow
+from perdure_operator.controllers.workflows.retrying import wants_retry
 from perdure_operator.controllers.workflows.starting import pool_name
 from perdure_operator.controllers.world import World
 from perdure_operator.model import FINALIZER, Activity, Workflow
@@ -40,6 +48,8 @@ class RunKind(Generic[R, V]):
     pool_name: Callable[[R], str]
     is_held: Callable[[R], bool]
     """Whether nothing is started now; then it is asked whether something was."""
+    is_wanted_again: Callable[[R], bool]
+    """Whether a run that is over is to be retried."""
     view: Callable[..., V]
     plan: Callable[[V], Plan]
 
@@ -56,6 +66,7 @@ class RunReconciler(Generic[R, V]):
         body = await self._world.read(key)
         if body is None:
             self._world.forget(key)
+            self._world.roster.clear(key)
             return Plan()
         try:
             self._kind.read(body)
@@ -76,6 +87,7 @@ class RunReconciler(Generic[R, V]):
         for outcome in outcomes:
             if isinstance(outcome, RunStarted) and plan.look_soon is not None:
                 roster.started(key, Started(uid, outcome.run_id))
+        self._world.roster.clear(key)
         return plan
 
     async def _set_aside(self, body: Manifest, error: ValidationError) -> Plan:
@@ -116,10 +128,18 @@ class RunReconciler(Generic[R, V]):
         is_deleted = metadata.is_being_deleted
         is_free = is_deleted and FINALIZER not in metadata.finalizers
         is_away = any(isinstance(outcome, ServerAway) for outcome in outcomes)
-        if is_over(resource) or is_free or is_away:
+        key = Key(self._kind.kind, ref_of(metadata))
+        is_asked_again = self._kind.is_wanted_again(resource) or self._world.roster.is_suspect(key)
+        is_done = is_over(resource) and not is_asked_again
+        if is_done or is_free or is_away:
             return NoRun.NOT_ASKED
 
         namespace, workflow_id = metadata.namespace, self._kind.workflow_id(resource)
+        # From here on whatever happens to the run is to be told.
+        self._world.roster.put(key, workflow_id)
+        if is_over(resource) and not any(isinstance(each, RunRetried) for each in outcomes):
+            # Somebody else may have retried it.
+            return await find_own_run(server, namespace, workflow_id, metadata.uid)
         run_id = known_run_id(resource, outcomes)
         if run_id:
             return await observe_run(server, namespace, workflow_id, run_id)
@@ -135,6 +155,7 @@ WORKFLOW_RUNS: RunKind[Workflow, WorkflowView] = RunKind(
     workflow_id=lambda workflow: workflow.workflow_id,
     pool_name=pool_name,
     is_held=lambda workflow: workflow.spec.cancel or workflow.spec.suspend,
+    is_wanted_again=wants_retry,
     view=WorkflowView,
     plan=plan_workflow,
 )
@@ -145,6 +166,7 @@ ACTIVITY_RUNS: RunKind[Activity, ActivityView] = RunKind(
     workflow_id=lambda activity: activity_id(activity.metadata.name),
     pool_name=lambda activity: activity.spec.worker_pool,
     is_held=lambda activity: activity.spec.cancel,
+    is_wanted_again=lambda _activity: False,
     view=ActivityView,
     plan=plan_activity,
 )

@@ -114,6 +114,11 @@ ACTIVITY = ResourceKind(
             type="integer",
             description="Which attempt is under way.",
         ),
+        Column(
+            name="Progress",
+            path=".status.progress",
+            description="How many activities of the batch have ended, of how many.",
+        ),
         Column(name="Pool", path=".spec.workerPool", description="The pool that runs it."),
         _AGE,
         Column(
@@ -121,6 +126,13 @@ ACTIVITY = ResourceKind(
             path=".status.itemsSucceeded",
             type="integer",
             description="How many activities of the batch have succeeded.",
+            wide=True,
+        ),
+        Column(
+            name="Failed",
+            path=".status.itemsFailed",
+            type="integer",
+            description="How many activities of the batch have failed for good.",
             wide=True,
         ),
         Column(

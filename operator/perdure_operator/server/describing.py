@@ -8,17 +8,27 @@ from msgspec import structs
 
 from perdure.protocol import events as ev
 from perdure.protocol.failures import CanceledInfo, Failure, TerminatedInfo, TimeoutInfo
+from perdure.protocol.items import is_item
 from perdure.protocol.payloads import Millis, Payload
 from perdure.protocol.verbs import (
+    DescribeRequest,
     PendingActivity,
+    PendingBatch,
     ResultResponse,
     RunChange,
     RunDescription,
     RunSummary,
 )
+from perdure_operator.engine.batches import OpenBatch
 from perdure_operator.engine.runs import Run
 from perdure_operator.engine.transitions import OpenActivity, RunRow
 from perdure_operator.server.keeping import HotRun
+
+TOLD_BYTES = 1024 * 1024
+"""Of a long history of large events (batches have them), about so much is told with a description,
+and at least the last :data:`FEWEST_EVENTS`."""
+
+FEWEST_EVENTS = 3
 
 
 def result(row: RunRow | RunSummary, closing: ev.Event) -> ResultResponse:
@@ -93,14 +103,27 @@ def description(hot: HotRun, now: Millis) -> RunDescription:
         digest=run.digest.hex(),
         memo=run.start.memo,
         pending_activities=tuple(
-            _pending(run, activity, now) for _, activity in sorted(run.activities.items())
+            _pending(run, activity, now)
+            for seq, activity in sorted(run.activities.items())
+            if not is_item(seq)
         ),
+        pending_batches=tuple(_pending_batch(run, batch) for batch in run.batches.values()),
         task_attempt=max(hot.failures, 1 if failure else 0) + 1,
         task_failure_cause=cause,
         task_failure=failure,
         cancel_requested=run.cancel_requested,
         watched=run.watched,
+        retried=run.start.retried,
     )
+
+
+def told_after(described: RunDescription, request: DescribeRequest) -> int:
+    """Return the event behind which the history is told that a request asks for."""
+    if described.history_bytes <= request.whole_history:
+        return 0
+    fitting = TOLD_BYTES * described.events // described.history_bytes
+    told = min(request.last_events, max(FEWEST_EVENTS, fitting))
+    return max(0, described.events - told)
 
 
 def with_history(described: RunDescription, events: Sequence[ev.HistoryEvent]) -> RunDescription:
@@ -135,6 +158,26 @@ def _pending(run: Run, activity: OpenActivity, now: Millis) -> PendingActivity:
         last_failure=activity.last_failure,
         heartbeat_details=activity.heartbeat_details,
         identity=activity.identity,
+    )
+
+
+def _pending_batch(run: Run, batch: OpenBatch) -> PendingBatch:
+    whole = batch.scheduled
+    items = [run.activities[key] for key in batch.open_keys]
+    failed = max(
+        (each for each in items if each.last_failure), key=lambda a: a.visible, default=None
+    )
+    return PendingBatch(
+        seq=whole.seq,
+        activity_id=whole.activity_id,
+        activity_type=whole.activity_type,
+        total=batch.total,
+        succeeded=batch.succeeded,
+        failed=batch.failed,
+        running=sum(each.is_started for each in items),
+        scheduled=batch.since,
+        summary=whole.summary,
+        last_failure=failed.last_failure if failed is not None else batch.last_failure,
     )
 
 

@@ -10,16 +10,17 @@ from perdure.protocol import events as ev
 from perdure.protocol import verbs as vb
 from perdure.protocol.messages import RunRef
 from perdure.protocol.payloads import Payloads
+from perdure.protocol.retries import RetryResponse
 from perdure.protocol.verbs import IdConflictPolicy, IdReusePolicy, RunStatus
 from perdure_operator.engine import decisions
 from perdure_operator.engine.errors import RefusedError, RunClosedError
 from perdure_operator.engine.runs import Run
 from perdure_operator.engine.transitions import RunRow
-from perdure_operator.server import describing, importing
+from perdure_operator.server import describing, importing, retrying
 from perdure_operator.server.errors import VerbError, unavailable
 from perdure_operator.server.host import Host
 from perdure_operator.server.keeping import HotRun, LostError
-from perdure_operator.server.limits import MAX_ID_LENGTH, oversize
+from perdure_operator.server.limits import MAX_ID_LENGTH, oversize, oversize_items
 from perdure_operator.store.port import Outcome, RunFilter
 
 MAX_WAIT = 60.0
@@ -43,6 +44,7 @@ class Verbs:
             vb.TerminateRequest: self.terminate,
             vb.SuspendRequest: self.suspend,
             vb.ResumeRequest: self.resume,
+            vb.RetryRequest: self.retry,
             vb.ResultRequest: self.result,
             vb.DescribeRequest: self.describe,
             vb.HistoryRequest: self.history,
@@ -81,6 +83,10 @@ class Verbs:
     async def import_(self, request: vb.ImportRequest) -> vb.ImportResponse:
         """Make a run from its whole history."""
         return await importing.import_run(self._host, request)
+
+    async def retry(self, request: vb.RetryRequest) -> RetryResponse:
+        """Make a new run of a closed one."""
+        return await retrying.retry_run(self._host, request, await self._row(request))
 
     async def _existing(self, request: vb.StartRequest, known: RunRow) -> vb.StartResponse | None:
         """Answer from the run that there is, or return ``None`` if another may be made."""
@@ -203,8 +209,7 @@ class Verbs:
         described = describing.description(hot, self._host.now())
         if not (request.whole_history or request.last_events):
             return described
-        is_short = described.history_bytes <= request.whole_history
-        after = 0 if is_short else max(0, described.events - request.last_events)
+        after = describing.told_after(described, request)
         events = await self._host.store.read_history(hot.run_id, after=after)
         return describing.with_history(described, events)
 
@@ -353,8 +358,19 @@ def _check_start(request: vb.StartRequest) -> None:
             "try again there, or start the workflow anew",
         )
     _check_payloads(request.input, f"input of {request.workflow_type!r}")
+    if request.activity is not None and request.activity.items:
+        _check_batch(request.activity, f"batch of {request.workflow_type!r}")
     _check_payloads(request.start_signal_input, f"input of signal {request.start_signal!r}")
     _check_payloads(tuple(request.memo.values()), "memo")
+
+
+def _check_batch(batch: vb.ActivityOptions, what: str) -> None:
+    for name in ("parallelism", "tolerated_failures"):
+        if getattr(batch, name) < 0:
+            raise VerbError("Invalid", f"{name} is {getattr(batch, name)}: it is 0 or more")
+    message = oversize_items(batch.items, what)
+    if message:
+        raise VerbError("TooLarge", message)
 
 
 def _check_payloads(payloads: Payloads, what: str) -> None:

@@ -102,10 +102,20 @@ async def test_the_cursor_goes_along() -> None:
 
 
 async def test_runs_that_belong_to_no_open_object_are_passed_over() -> None:
-    stage = Stage(WatchResponse(cursor=5, changes=(change(workflow_id="long-gone"),)))
+    gone = change(RunStatus.COMPLETED, workflow_id="long-gone")
+    stage = Stage(WatchResponse(cursor=5, changes=(gone,)))
     await stage.run("follow_runs")
 
     assert len(stage.queue) == 0
+
+
+async def test_an_open_run_of_an_object_that_is_over_may_be_its_retry() -> None:
+    stage = Stage(WatchResponse(cursor=5, changes=(change(workflow_id="retried"),)))
+    await stage.run("follow_runs")
+
+    key = Key(WORKFLOWS, ref("retried"))
+    assert await stage.queue.take() == key
+    assert stage.world.roster.is_suspect(key)
 
 
 async def test_what_the_status_tells_already_is_no_news() -> None:

@@ -132,9 +132,16 @@ async def test_a_finished_workflow_is_looked_at_when_there_is_something_to_do(
     assert len(hear(scene, event=None)) == 1, why
 
 
-async def test_a_time_to_live_is_kept_after_a_restart() -> None:
+@pytest.mark.parametrize(
+    "spec",
+    [{"ttlSecondsAfterFinished": 60}, {"retries": [{"id": "r1"}]}],
+    ids=["time-to-live", "retries"],
+)
+async def test_what_is_still_to_come_of_a_finished_workflow_is_kept_after_a_restart(
+    spec: Manifest,
+) -> None:
     scene = Scene()
-    scene.apply(a_pool(), a_workflow(ttlSecondsAfterFinished=60))
+    scene.apply(a_pool(), a_workflow(**spec))
     await scene.look(WORKFLOWS, NAME)
     scene.server.run.complete()
     await scene.look(WORKFLOWS, NAME)

@@ -24,7 +24,9 @@ from __future__ import annotations
 import msgspec
 
 from perdure.protocol.failures import Failure, RetryState
+from perdure.protocol.items import ItemResult as ItemResult  # noqa: PLC0414 - part of the events
 from perdure.protocol.payloads import Millis, Payload, Payloads, RetryPolicy
+from perdure.protocol.retries import KeyRange, Retried
 
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag=True):
@@ -39,7 +41,7 @@ class WorkflowStarted(_Event, frozen=True, kw_only=True, omit_defaults=True):
     task_queue: str
     input: Payloads = ()
     run_id: str
-    """Also seeds the run's random numbers."""
+    """Also seeds the run's random numbers, unless ``seed`` does."""
     kind: str = "workflow"
     """``workflow``, or ``activity`` for an activity that a client started on its own."""
     attempt: int = 1
@@ -52,6 +54,12 @@ class WorkflowStarted(_Event, frozen=True, kw_only=True, omit_defaults=True):
     identity: str = ""
     request_id: str = ""
     """What makes starting twice with the same request harmless."""
+    retried: Retried | None = None
+    """Set when the run is a retry of an earlier one."""
+    seed: str = ""
+    """Seeds the random numbers instead of the run id: what the earlier run drew is drawn again."""
+    keys: tuple[KeyRange, ...] = ()
+    """Whose idempotency keys the first numbers have, in ascending order; later ones its own."""
 
 
 class WorkflowTaskCompleted(_Event, frozen=True, kw_only=True, omit_defaults=True):
@@ -61,6 +69,8 @@ class WorkflowTaskCompleted(_Event, frozen=True, kw_only=True, omit_defaults=Tru
     """The last event that the activation had been told."""
     started: Millis
     """When the activation's task was handed out: the workflow's time during it."""
+    asked: int = 0
+    """The highest number (``seq``) that the code had taken by the end of the activation."""
     busy: bool = False
     """Steps of the run were still running: its task goes on."""
     identity: str = ""
@@ -128,7 +138,7 @@ class ActivityTimedOut(_Event, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ActivityCancelRequested(_Event, frozen=True, kw_only=True, omit_defaults=True):
-    """Command event of ``RequestCancelActivity``."""
+    """Command event of ``RequestCancelActivity``; ``seq`` may be a batch's."""
 
     seq: int
 
@@ -138,6 +148,59 @@ class ActivityCanceled(_Event, frozen=True, kw_only=True, omit_defaults=True):
 
     seq: int
     details: Payloads = ()
+
+
+class BatchScheduled(_Event, frozen=True, kw_only=True, omit_defaults=True):
+    """Command event of ``ScheduleBatch``, whose fields it repeats."""
+
+    seq: int
+    activity_id: str
+    activity_type: str
+    task_queue: str
+    items: tuple[Payloads, ...]
+    parallelism: int = 0
+    tolerated_failures: int = 0
+    streamed: bool = False
+    schedule_to_close_timeout: Millis | None = None
+    schedule_to_start_timeout: Millis | None = None
+    start_to_close_timeout: Millis | None = None
+    heartbeat_timeout: Millis | None = None
+    retry_policy: RetryPolicy = RetryPolicy()
+    headers: dict[str, Payload] = {}
+    summary: str = ""
+
+
+class BatchItemsClosed(_Event, frozen=True, kw_only=True, omit_defaults=True):
+    """Resolution: these items of a batch ended; each item is told once."""
+
+    seq: int
+    items: tuple[ItemResult, ...]
+
+
+class BatchCompleted(_Event, frozen=True, kw_only=True, omit_defaults=True):
+    """Resolution: every item ended, and no more of them failed than are tolerated."""
+
+    seq: int
+    succeeded: int = 0
+    failed: int = 0
+
+
+class BatchFailed(_Event, frozen=True, kw_only=True, omit_defaults=True):
+    """Resolution: too many items failed, or the time of the whole is up; the rest is stopped."""
+
+    seq: int
+    failure: Failure
+    """In words that count; its cause is the first failed item's failure."""
+    succeeded: int = 0
+    failed: int = 0
+
+
+class BatchCanceled(_Event, frozen=True, kw_only=True, omit_defaults=True):
+    """Resolution: the batch ended because it was asked to; some items have no result."""
+
+    seq: int
+    succeeded: int = 0
+    failed: int = 0
 
 
 class StepCompleted(_Event, frozen=True, kw_only=True, omit_defaults=True):
@@ -151,6 +214,8 @@ class StepCompleted(_Event, frozen=True, kw_only=True, omit_defaults=True):
     """See the module; 0 when a WorkflowTaskCompleted says it already."""
     started: Millis = 0
     """With ``through``: the time of that activation."""
+    asked: int = 0
+    """With ``through``: as in :class:`WorkflowTaskCompleted`."""
 
 
 class StepFailed(_Event, frozen=True, kw_only=True, omit_defaults=True):
@@ -162,6 +227,7 @@ class StepFailed(_Event, frozen=True, kw_only=True, omit_defaults=True):
     attempt: int = 1
     through: int = 0
     started: Millis = 0
+    asked: int = 0
 
 
 class TimerStarted(_Event, frozen=True, kw_only=True, omit_defaults=True):
@@ -226,6 +292,8 @@ class WorkflowFailed(_Event, frozen=True, kw_only=True, omit_defaults=True):
     """The run raised. Command event of ``FailWorkflow``."""
 
     failure: Failure
+    failed_seq: int = 0
+    """The activity or step whose failure made it raise; 0: the code raised of itself."""
 
 
 class WorkflowCanceled(_Event, frozen=True, kw_only=True, omit_defaults=True):
@@ -257,6 +325,11 @@ Event = (
     | ActivityTimedOut
     | ActivityCancelRequested
     | ActivityCanceled
+    | BatchScheduled
+    | BatchItemsClosed
+    | BatchCompleted
+    | BatchFailed
+    | BatchCanceled
     | StepCompleted
     | StepFailed
     | TimerStarted
@@ -275,6 +348,7 @@ Event = (
 
 COMMAND_EVENTS = (
     ActivityScheduled,
+    BatchScheduled,
     ActivityCancelRequested,
     TimerStarted,
     TimerCanceled,
@@ -289,6 +363,10 @@ RESOLUTIONS = (
     ActivityFailed,
     ActivityTimedOut,
     ActivityCanceled,
+    BatchItemsClosed,
+    BatchCompleted,
+    BatchFailed,
+    BatchCanceled,
     StepCompleted,
     StepFailed,
     TimerFired,
@@ -296,6 +374,9 @@ RESOLUTIONS = (
     CancelRequested,
 )
 """What workflow code is told (besides the start itself)."""
+
+ACTIVITY_ENDS = (ActivityCompleted, ActivityFailed, ActivityTimedOut, ActivityCanceled)
+"""How an activity is over; the attempt that ended it is recorded right before."""
 
 CLOSING_EVENTS = (
     WorkflowCompleted,

@@ -11,7 +11,9 @@ import msgspec
 
 from perdure.protocol.events import HistoryEvent
 from perdure.protocol.failures import Failure
+from perdure.protocol.items import PendingBatch as PendingBatch  # noqa: PLC0414 - part of the verbs
 from perdure.protocol.payloads import Millis, Payload, Payloads, RetryPolicy
+from perdure.protocol.retries import Retried, RetryPoint, RetryResponse
 from perdure.protocol.statuses import IdConflictPolicy as IdConflictPolicy  # noqa: PLC0414 - part of the verbs
 from perdure.protocol.statuses import IdReusePolicy as IdReusePolicy  # noqa: PLC0414 - part of the verbs
 from perdure.protocol.statuses import RunStatus as RunStatus  # noqa: PLC0414 - part of the verbs
@@ -50,8 +52,14 @@ class StartRequest(_Verb, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ActivityOptions(_Verb, frozen=True, kw_only=True, omit_defaults=True):
-    """How a standalone activity runs; as ``ScheduleActivity`` has them."""
+    """How a standalone activity runs; as ``ScheduleActivity`` has them.
 
+    With ``items`` it is a batch, as ``ScheduleBatch`` has it, and the request has no ``input``.
+    """
+
+    items: tuple[Payloads, ...] = ()
+    parallelism: int = 0
+    tolerated_failures: int = 0
     schedule_to_close_timeout: Millis | None = None
     schedule_to_start_timeout: Millis | None = None
     start_to_close_timeout: Millis | None = None
@@ -134,6 +142,19 @@ class Done(_Verb, frozen=True, kw_only=True, omit_defaults=True):
     """It is on disk."""
 
 
+class RetryRequest(TargetRequest, frozen=True, kw_only=True, omit_defaults=True):
+    """``retry``: make a new run of a closed one. Answered with :class:`RetryResponse`.
+
+    It has the same workflow id, type, queue, input, memo and timeouts, which begin anew.
+    """
+
+    point: RetryPoint = RetryPoint.FAILED_STEP
+    request_id: str = ""
+    """The same non-empty id again is the same retry: the run that it made is returned."""
+    reason: str = ""
+    identity: str = ""
+
+
 class ResultRequest(TargetRequest, frozen=True, kw_only=True, omit_defaults=True):
     """``result``: wait for a run's end, ``wait`` at most. Answered with :class:`ResultResponse`."""
 
@@ -200,6 +221,7 @@ class RunDescription(RunSummary, frozen=True, kw_only=True, omit_defaults=True):
     """Head of the history's hash chain, hexadecimal SHA-256."""
     memo: dict[str, Payload] = {}
     pending_activities: tuple[PendingActivity, ...] = ()
+    pending_batches: tuple[PendingBatch, ...] = ()
     task_attempt: int = 1
     """Above 1: the workflow's code keeps failing, ``task_failure`` says how."""
     task_failure_cause: str = ""
@@ -211,6 +233,8 @@ class RunDescription(RunSummary, frozen=True, kw_only=True, omit_defaults=True):
     """The end of the history, or all of it, as the request asked for."""
     outcome: ResultResponse | None = None
     """How it ended, if it has and its history was asked for."""
+    retried: Retried | None = None
+    """Set when it is a retry of an earlier run."""
 
 
 class HistoryRequest(TargetRequest, frozen=True, kw_only=True, omit_defaults=True):
@@ -367,7 +391,7 @@ class ErrorResponse(_Verb, frozen=True, kw_only=True, omit_defaults=True):
     """With ``AlreadyStarted``: the run that is there."""
 
 
-VERBS: dict[type[_Verb], tuple[str, type[_Verb]]] = {
+VERBS: dict[type[_Verb], tuple[str, type[msgspec.Struct]]] = {
     StartRequest: ("start", StartResponse),
     SignalRequest: ("signal", Done),
     QueryRequest: ("query", QueryResponse),
@@ -375,6 +399,7 @@ VERBS: dict[type[_Verb], tuple[str, type[_Verb]]] = {
     TerminateRequest: ("terminate", Done),
     SuspendRequest: ("suspend", Done),
     ResumeRequest: ("resume", Done),
+    RetryRequest: ("retry", RetryResponse),
     ResultRequest: ("result", ResultResponse),
     DescribeRequest: ("describe", RunDescription),
     HistoryRequest: ("history", HistoryResponse),

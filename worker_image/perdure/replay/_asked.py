@@ -25,6 +25,7 @@ class StepInvocation:
     activity: str = ""
     """The registered name, when an activity is run as a step: the worker's own callable of that
     name goes before ``fn``, which may be a method without its object."""
+    idempotency_key: str = ""
 
 
 class Asked:
@@ -56,6 +57,12 @@ class Asked:
             return False
         self._commands[place] = None
         return True
+
+    def change(self, seq: int, command: Command) -> None:
+        """Ask for something else instead, if this activation asked for it."""
+        place = self._places.get(seq)
+        if place is not None:
+            self._commands[place] = command
 
     def close(self, command: ClosingCommand) -> None:
         """End the run; the first end counts."""

@@ -153,7 +153,8 @@ class WorkflowInstance:
             return Told(activations=[], commands=[], start_steps=[], cancel_steps=[], closed=False)
         activations: list[Activation] = []
         if news and has_news(news) and not is_over(news):
-            activations.append(Activation(news[-1].id, self._tell(news, started)))
+            time = self._tell(news, started)
+            activations.append(Activation(news[-1].id, time, self._run.last_seq))
         else:
             self._pass_over(news)
         if activations and self._run.asked.is_closed:
@@ -230,6 +231,7 @@ class WorkflowInstance:
         """Make the workflow's object: handlers of early signals run before ``run`` does."""
         run = self._run
         run.started = first
+        run.loop.seed(run.seed)
         definition = run.definition
         try:
             self._args = self._decode_input()
@@ -288,6 +290,9 @@ class WorkflowInstance:
     def _resolve(self, recorded: HistoryEvent) -> None:
         self._run.resolve(recorded)
 
+    def _collect(self, recorded: HistoryEvent) -> None:
+        self._run.waits.collect(recorded)
+
     def _timer_is_gone(self, recorded: HistoryEvent) -> None:
         assert isinstance(recorded.event, ev.TimerCanceled)
         self._run.waits.settle(recorded.event.seq)
@@ -305,5 +310,6 @@ _TELL: dict[type, Callable[[WorkflowInstance, HistoryEvent], None]] = {
         for kind in ev.RESOLUTIONS
         if kind not in (ev.SignalReceived, ev.CancelRequested)
     },
+    ev.BatchItemsClosed: WorkflowInstance._collect,  # noqa: SLF001
 }
 """How each kind of event reaches the code; signals go before all of these."""

@@ -13,6 +13,7 @@ from perdure_operator.controllers.actions import (
     set_finalizer,
     write_status,
 )
+from perdure_operator.controllers.activities.batches import to_batch_options
 from perdure_operator.controllers.activities.observing import ActivityView, activity_id
 from perdure_operator.controllers.activities.reporting import write_report
 from perdure_operator.controllers.expiring import expire, time_to_live
@@ -50,7 +51,7 @@ def plan_activity(view: ActivityView) -> Plan:
 
 def _plan_without_run(view: ActivityView) -> Plan:
     spec, refused = view.activity.spec, view.start_refused
-    if spec.items is not None or view.activity.status.run_id:
+    if view.activity.status.run_id:
         return Plan(actions=write_report(view), again=RESYNC)
     if spec.cancel:
         return Plan(actions=write_report(view), look_at_once=True)
@@ -135,6 +136,7 @@ def _start(activity: Activity, pool: WorkerPool) -> StartRun:
                 start_to_close_timeout=to_optional_millis(timeouts.start_to_close),
                 heartbeat_timeout=to_optional_millis(timeouts.heartbeat),
                 retry_policy=to_wire_policy(spec.retry_policy),
+                **to_batch_options(spec),
             ),
             request_id=activity.metadata.uid,
             identity=IDENTITY,

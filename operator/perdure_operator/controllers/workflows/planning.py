@@ -25,6 +25,13 @@ from perdure_operator.controllers.verdicts import seen_again
 from perdure_operator.controllers.workflows.ending import plan_deletion
 from perdure_operator.controllers.workflows.observing import WorkflowView
 from perdure_operator.controllers.workflows.reporting import write_report
+from perdure_operator.controllers.workflows.retrying import (
+    next_retry,
+    retry_run,
+    settled_retries,
+    tell_of_retries,
+    wants_retry,
+)
 from perdure_operator.controllers.workflows.starting import (
     apply_own_pool,
     pool_name,
@@ -36,7 +43,6 @@ from perdure_operator.model import DeletionPolicy
 RESYNC = timedelta(hours=1)
 """How often an open run is looked at though nothing was heard of it: against lost wake-ups."""
 
-
 FIRST_STATUS = timedelta(milliseconds=250)
 """A run that is over within this time of its start is reported once, by how it ended."""
 
@@ -46,7 +52,7 @@ def plan_workflow(view: WorkflowView) -> Plan:
     if view.workflow.metadata.is_being_deleted:
         return plan_deletion(view)
     if view.is_over:
-        return _plan_finished(view)
+        return _plan_over(view)
     match view.run:
         case RunFacts():
             return _plan_run(view, view.run)
@@ -114,10 +120,11 @@ def _plan_end(view: WorkflowView) -> Plan:
     of nothing behind it.
     """
     let_go = [set_finalizer(WORKFLOWS, view.workflow.metadata, present=False)]
-    lasts = view.workflow.spec.ttl_seconds_after_finished is None
+    spec = view.workflow.spec
+    is_all = spec.ttl_seconds_after_finished is None and not spec.retries
     return Plan(
         actions=[*(let_go if view.has_finalizer else []), *write_report(view)],
-        look_at_once=not lasts,
+        look_at_once=not is_all,
     )
 
 
@@ -147,13 +154,30 @@ def _hold(view: WorkflowView, run: RunFacts) -> list[Action]:
     return []
 
 
+def _plan_over(view: WorkflowView) -> Plan:
+    """Retry the run, if that is wanted; else there is nothing left but its time to live."""
+    if view.server_away and wants_retry(view.workflow):
+        return Plan(blocked=view.server_away)
+    retry = next_retry(view)
+    if retry is None:
+        return _plan_finished(view)
+    if view.run is NoRun.MISSING and isinstance(view.rebuilding, ImportRun):
+        return Plan(actions=[view.rebuilding], look_at_once=True)
+    return Plan(actions=[*_finalizer(view), retry_run(view, retry)], look_at_once=True)
+
+
 def _plan_finished(view: WorkflowView) -> Plan:
     workflow = view.workflow
-    actions: list[Action] = []
+    told = workflow.status.model_copy(
+        update={
+            "retries": settled_retries(view),
+            "conditions": tell_of_retries(view, workflow.status.conditions),
+        }
+    )
+    seen = seen_again(told, workflow.metadata.generation)
+    actions = write_status(WORKFLOWS, workflow.metadata, before=workflow.status, after=seen)
     if view.has_finalizer:
         actions.append(set_finalizer(WORKFLOWS, workflow.metadata, present=False))
-    seen = seen_again(workflow.status, workflow.metadata.generation)
-    actions += write_status(WORKFLOWS, workflow.metadata, before=workflow.status, after=seen)
     return expire(
         WORKFLOWS,
         workflow.metadata,

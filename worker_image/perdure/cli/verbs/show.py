@@ -12,7 +12,7 @@ from perdure.cli import options as opt
 if TYPE_CHECKING:
     from perdure.client import Service
     from perdure.protocol.messages import RunRef
-    from perdure.protocol.verbs import RunDescription
+    from perdure.protocol.verbs import PendingBatch, RunDescription
 
 EXAMPLE = "perdure show order-42 --follow"
 
@@ -88,6 +88,9 @@ def head(run: RunDescription, now: int) -> list[str]:
         when = f"{when}, took {duration_text(took if took < 1000 else took // 1000 * 1000)}"
     kind = "Activity" if run.kind == "activity" else "Workflow"
     lines = [f"{kind}  {run.workflow_id} ({run.workflow_type})   {status}   {when}"]
+    if run.retried is not None:
+        reason = f": {run.retried.reason}" if run.retried.reason else ""
+        lines.append(f"Retried from run {run.retried.run_id} at event {run.retried.event}{reason}")
     if run.task_failure is not None:
         lines.append(
             f"Its code fails and is tried again ({run.task_failure_cause}): "
@@ -99,10 +102,10 @@ def head(run: RunDescription, now: int) -> list[str]:
 
 
 def pending(run: RunDescription, now: int) -> list[str]:
-    """Return what is said of activities that are being tried again."""
+    """Return what is said of open batches, and of activities that are being tried again."""
     from perdure.protocol.lines import duration_text, failure_text
 
-    lines = []
+    lines = [batch_line(each) for each in run.pending_batches]
     for each in run.pending_activities:
         if each.last_failure is None:
             continue
@@ -113,6 +116,19 @@ def pending(run: RunDescription, now: int) -> list[str]:
             f"after {failure_text(each.last_failure)}"
         )
     return lines
+
+
+def batch_line(batch: PendingBatch) -> str:
+    """Return how far a batch is."""
+    from perdure.protocol.lines import failure_text
+
+    closed = batch.succeeded + batch.failed
+    failed = f" ({batch.failed} failed)" if batch.failed else ""
+    why = f", last failure: {failure_text(batch.last_failure)}" if batch.last_failure else ""
+    return (
+        f"{batch.activity_type}: {closed} of {batch.total} items{failed}, "
+        f"{batch.running} running{why}"
+    )
 
 
 def _ref(run: RunDescription) -> RunRef:
