@@ -23,6 +23,11 @@ from __future__ import annotations
 
 import msgspec
 
+from perdure.protocol.batch_events import BatchCanceled as BatchCanceled  # noqa: PLC0414 - an event
+from perdure.protocol.batch_events import BatchCompleted as BatchCompleted  # noqa: PLC0414 - an event
+from perdure.protocol.batch_events import BatchFailed as BatchFailed  # noqa: PLC0414 - an event
+from perdure.protocol.batch_events import BatchItemsClosed as BatchItemsClosed  # noqa: PLC0414 - an event
+from perdure.protocol.batch_events import BatchScheduled as BatchScheduled  # noqa: PLC0414 - an event
 from perdure.protocol.failures import Failure, RetryState
 from perdure.protocol.items import ItemResult as ItemResult  # noqa: PLC0414 - part of the events
 from perdure.protocol.payloads import Millis, Payload, Payloads, RetryPolicy
@@ -148,59 +153,6 @@ class ActivityCanceled(_Event, frozen=True, kw_only=True, omit_defaults=True):
 
     seq: int
     details: Payloads = ()
-
-
-class BatchScheduled(_Event, frozen=True, kw_only=True, omit_defaults=True):
-    """Command event of ``ScheduleBatch``, whose fields it repeats."""
-
-    seq: int
-    activity_id: str
-    activity_type: str
-    task_queue: str
-    items: tuple[Payloads, ...]
-    parallelism: int = 0
-    tolerated_failures: int = 0
-    streamed: bool = False
-    schedule_to_close_timeout: Millis | None = None
-    schedule_to_start_timeout: Millis | None = None
-    start_to_close_timeout: Millis | None = None
-    heartbeat_timeout: Millis | None = None
-    retry_policy: RetryPolicy = RetryPolicy()
-    headers: dict[str, Payload] = {}
-    summary: str = ""
-
-
-class BatchItemsClosed(_Event, frozen=True, kw_only=True, omit_defaults=True):
-    """Resolution: these items of a batch ended; each item is told once."""
-
-    seq: int
-    items: tuple[ItemResult, ...]
-
-
-class BatchCompleted(_Event, frozen=True, kw_only=True, omit_defaults=True):
-    """Resolution: every item ended, and no more of them failed than are tolerated."""
-
-    seq: int
-    succeeded: int = 0
-    failed: int = 0
-
-
-class BatchFailed(_Event, frozen=True, kw_only=True, omit_defaults=True):
-    """Resolution: too many items failed, or the time of the whole is up; the rest is stopped."""
-
-    seq: int
-    failure: Failure
-    """In words that count; its cause is the first failed item's failure."""
-    succeeded: int = 0
-    failed: int = 0
-
-
-class BatchCanceled(_Event, frozen=True, kw_only=True, omit_defaults=True):
-    """Resolution: the batch ended because it was asked to; some items have no result."""
-
-    seq: int
-    succeeded: int = 0
-    failed: int = 0
 
 
 class StepCompleted(_Event, frozen=True, kw_only=True, omit_defaults=True):
