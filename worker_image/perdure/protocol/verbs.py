@@ -13,6 +13,8 @@ from perdure.protocol.events import HistoryEvent
 from perdure.protocol.failures import Failure
 from perdure.protocol.items import PendingBatch as PendingBatch  # noqa: PLC0414 - part of the verbs
 from perdure.protocol.payloads import Millis, Payload, Payloads, RetryPolicy
+from perdure.protocol.queues import QueueDescription as QueueDescription  # noqa: PLC0414 - part of the verbs
+from perdure.protocol.queues import WorkerDescription as WorkerDescription  # noqa: PLC0414 - part of the verbs
 from perdure.protocol.retries import Retried, RetryPoint, RetryResponse
 from perdure.protocol.statuses import IdConflictPolicy as IdConflictPolicy  # noqa: PLC0414 - part of the verbs
 from perdure.protocol.statuses import IdReusePolicy as IdReusePolicy  # noqa: PLC0414 - part of the verbs
@@ -343,31 +345,6 @@ class QueuesRequest(_Verb, frozen=True, kw_only=True, omit_defaults=True):
     namespace: str = ""
     version: int = 0
     wait: Millis = 0
-
-
-class WorkerDescription(_Verb, frozen=True, kw_only=True, omit_defaults=True):
-    """A connected worker."""
-
-    worker_id: str
-    identity: str
-    build_id: str = ""
-    held: int = 0
-    """Tasks that it works on."""
-    draining: bool = False
-
-
-class QueueDescription(_Verb, frozen=True, kw_only=True, omit_defaults=True):
-    """One task queue."""
-
-    namespace: str
-    task_queue: str
-    backlog: int = 0
-    """Tasks and queries that wait for a worker."""
-    held: int = 0
-    """Tasks that workers work on."""
-    oldest: Millis | None = None
-    """Since when the oldest of the backlog waits."""
-    workers: tuple[WorkerDescription, ...] = ()
 
 
 class QueuesResponse(_Verb, frozen=True, kw_only=True, omit_defaults=True):
