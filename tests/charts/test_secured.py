@@ -8,6 +8,7 @@ import ssl
 import pytest
 
 from charts.test_chart import (
+    LEADING,
     NAMESPACE,
     SETTINGS,
     WATCHED,
@@ -125,7 +126,7 @@ def test_with_authentication_the_operator_may_start_runs_and_the_server_may_ask(
     wide, narrow = render("secured"), render("secured-namespaced")
 
     assert rights(wide, "ClusterRole") == WATCHED | STARTS | CONNECT | TICKETS
-    assert rights(narrow, "Role") == WATCHED | STARTS | CONNECT
+    assert rights(narrow, "Role") == WATCHED | STARTS | CONNECT | LEADING
     for manifests in (wide, narrow):
         binding = pick(manifests, "ClusterRoleBinding", "perdure-system-perdure-reviews")
         assert binding["roleRef"]["name"] == "system:auth-delegator"

@@ -7,6 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from perdure_operator.cluster import ObjectRef
+
+MIN_LEASE = 3
+"""Seconds; with less, a busy machine would lose the lead for nothing."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
@@ -34,6 +39,14 @@ class Options:
     """The name in the certificate, when it is not the one in ``server``."""
     worker_audience: str = ""
     """Workers get a token that is made for it; empty: none."""
+    lease: ObjectRef | None = None
+    """The Lease that the leading operator holds; None: there is no other operator."""
+    lease_seconds: int = 10
+    """For how long an operator that is not heard of still leads."""
+    events: bool = True
+    """Whether what happens is told as Kubernetes Events, too."""
+    identity: str = ""
+    """The name under which it holds the Lease; empty: the host's name and a number at random."""
 
 
 def parse_options(arguments: Sequence[str] | None = None) -> Options:
@@ -41,6 +54,8 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
     parsed = _build_parser().parse_args(arguments)
     if parsed.workers < 1 or parsed.qps <= 0:
         _build_parser().error("--workers and --qps must be above zero")
+    if parsed.lease_duration < MIN_LEASE:
+        _build_parser().error(f"--lease-duration must be at least {MIN_LEASE} s")
     return Options(
         server=parsed.server,
         worker_server=parsed.worker_server or parsed.server,
@@ -54,6 +69,10 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
         tls_ca=parsed.tls_ca,
         tls_server_name=parsed.tls_server_name,
         worker_audience=parsed.worker_audience,
+        lease=parsed.lease,
+        lease_seconds=parsed.lease_duration,
+        identity=parsed.identity,
+        events=parsed.events,
     )
 
 
@@ -101,7 +120,45 @@ def _build_parser() -> argparse.ArgumentParser:
         "--log-level", default="info", choices=["debug", "info", "warning", "error"]
     )
     _add_access(parser)
+    _add_leading(parser)
     return parser
+
+
+def _add_leading(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--lease",
+        type=_object_ref,
+        metavar="NAMESPACE/NAME",
+        help="the Lease by which one of several operators leads (default: this one is alone)",
+    )
+    parser.add_argument(
+        "--lease-duration",
+        type=int,
+        default=10,
+        metavar="SECONDS",
+        help="how long a leader that is not heard of still leads (%(default)s)",
+    )
+    parser.add_argument(
+        "--identity",
+        default="",
+        metavar="NAME",
+        help="who holds the Lease, such as the pod's name; no two operators may share one "
+        "(default: the host's name and something at random)",
+    )
+
+    parser.add_argument(
+        "--events",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="tell what happens as Kubernetes Events, too",
+    )
+
+
+def _object_ref(text: str) -> ObjectRef:
+    namespace, slash, name = text.partition("/")
+    if not (namespace and slash and name):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAMESPACE/NAME")
+    return ObjectRef(namespace=namespace, name=name)
 
 
 def _add_access(parser: argparse.ArgumentParser) -> None:

@@ -10,9 +10,11 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from perdure.protocol.fencing import HEADER
 from perdure.protocol.verbs import VERBS, ErrorResponse, TargetRequest
 from perdure_operator.cluster import Identity
 from perdure_operator.server.errors import VerbError
+from perdure_operator.server.fencing import Fences
 from perdure_operator.server.gates import Gate, OpenGate
 from perdure_operator.server.host import Host
 from perdure_operator.server.limits import MAX_BODY_BYTES
@@ -35,9 +37,9 @@ def build_app(host: Host, gate: Gate | None = None) -> web.Application:
     """Return the application that serves ``host`` to those whom ``gate`` lets in (all)."""
     gate = gate or OpenGate()
     app = web.Application(client_max_size=MAX_BODY_BYTES)
-    verbs, streams = Verbs(host), Streams(host, gate)
+    verbs, streams, fences = Verbs(host), Streams(host, gate), Fences()
     for request_type, (name, _) in VERBS.items():
-        endpoint = _Endpoint(host, gate, name, request_type, verbs)
+        endpoint = _Endpoint(host, gate, name, request_type, verbs, fences)
         app.router.add_post(f"/api/v1/{name}", endpoint.serve)
     app.router.add_get("/api/v1/stream", streams.serve)
     _add_probes(app, host)
@@ -55,10 +57,17 @@ class _Endpoint:
     """One verb over HTTP, in JSON or MessagePack."""
 
     def __init__(
-        self, host: Host, gate: Gate, name: str, request_type: type[Any], verbs: Verbs
+        self,
+        host: Host,
+        gate: Gate,
+        name: str,
+        request_type: type[Any],
+        verbs: Verbs,
+        fences: Fences,
     ) -> None:
         self._host = host
         self._gate = gate
+        self._fences = fences
         self._name = name
         self._kind_of = verbs.kind_of
         self._verb: Callable[[Any], Awaitable[object]] = verbs.table[request_type]
@@ -99,6 +108,8 @@ class _Endpoint:
         try:
             if self._gate.asks:
                 await self._check(identity, asked)
+            # Last, so that nothing is waited for between this and the verb.
+            self._fences.check(identity.username, request.headers.get(HEADER))
             return await self._verb(asked)
         except StoreError as error:
             raise VerbError("Unavailable", f"the store failed: {error}") from error

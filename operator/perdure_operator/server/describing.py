@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from msgspec import structs
 
 from perdure.protocol import events as ev
@@ -23,6 +21,7 @@ from perdure_operator.engine.batches import OpenBatch
 from perdure_operator.engine.runs import Run
 from perdure_operator.engine.transitions import OpenActivity, RunRow
 from perdure_operator.server.keeping import HotRun
+from perdure_operator.store.port import Store
 
 TOLD_BYTES = 1024 * 1024
 """Of a long history of large events (batches have them), about so much is told with a description,
@@ -126,8 +125,13 @@ def told_after(described: RunDescription, request: DescribeRequest) -> int:
     return max(0, described.events - told)
 
 
-def with_history(described: RunDescription, events: Sequence[ev.HistoryEvent]) -> RunDescription:
-    """Return what is known of a run with these last events of its history, and how it ended."""
+async def with_history(
+    described: RunDescription, request: DescribeRequest, store: Store
+) -> RunDescription:
+    """Return what is known of a run with its history and how it ended, as far as that was asked."""
+    if not (request.whole_history or request.last_events):
+        return described
+    events = await store.read_history(described.run_id, after=told_after(described, request))
     # What was recorded since the run was described belongs to the next look.
     told = tuple(event for event in events if event.id <= described.events)
     is_over = not described.status.is_open and bool(told)

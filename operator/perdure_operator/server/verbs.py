@@ -207,11 +207,7 @@ class Verbs:
             # Memory is ahead of the disk: nothing is shown before it is recorded.
             await self._host.committer.flush()
         described = describing.description(hot, self._host.now())
-        if not (request.whole_history or request.last_events):
-            return described
-        after = describing.told_after(described, request)
-        events = await self._host.store.read_history(hot.run_id, after=after)
-        return describing.with_history(described, events)
+        return await describing.with_history(described, request, self._host.store)
 
     async def history(self, request: vb.HistoryRequest) -> vb.HistoryResponse:
         """Return a page of events."""
@@ -271,7 +267,9 @@ class Verbs:
             left = deadline - asyncio.get_running_loop().time()
             if rows or left <= 0 or not self._host.is_ready:
                 return vb.WatchResponse(
-                    cursor=cursor, changes=tuple(describing.change(row) for row in rows)
+                    cursor=cursor,
+                    changes=tuple(describing.change(row) for row in rows),
+                    store=self._host.store_id,
                 )
             await self._host.changes.wait_watched(left)
 
