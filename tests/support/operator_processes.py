@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import sys
 from collections.abc import Callable
@@ -104,11 +105,16 @@ class Operator:
         self._workers += 1
         log = self.folder / f"worker-{self._workers}.log"
         address = f"127.0.0.1:{self.server.port}"
+        code = str(folder or self.folder)
         worker = Worker(
             address,
             module,
             log=log,
-            env={"PYTHONPATH": str(folder or self.folder)},
+            env={
+                "PYTHONPATH": os.pathsep.join(
+                    (str(folder or self.folder), os.environ.get("PYTHONPATH", ""))
+                )
+            },
             options=tuple(options),
         )
         return self._stack.enter_context(worker)

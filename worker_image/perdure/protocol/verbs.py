@@ -177,6 +177,11 @@ class ResultResponse(_Verb, frozen=True, kw_only=True, omit_defaults=True):
 class DescribeRequest(TargetRequest, frozen=True, kw_only=True, omit_defaults=True):
     """``describe``. Answered with :class:`RunDescription`."""
 
+    whole_history: int = 0
+    """Tell the history as well, if it has no more bytes than this."""
+    last_events: int = 0
+    """Of a longer history, tell the last so many events."""
+
 
 class PendingActivity(_Verb, frozen=True, kw_only=True, omit_defaults=True):
     """An activity that a run waits for."""
@@ -230,6 +235,10 @@ class RunDescription(RunSummary, frozen=True, kw_only=True, omit_defaults=True):
     """Whether ``watch`` tells of it."""
     build_id: str = ""
     """The version of its code that it is pinned to; empty when it is to none."""
+    history: tuple[HistoryEvent, ...] = ()
+    """The end of the history, or all of it, as the request asked for."""
+    outcome: ResultResponse | None = None
+    """How it ended, if it has and its history was asked for."""
     retried: Retried | None = None
     """Set when it is a retry of an earlier run."""
 
