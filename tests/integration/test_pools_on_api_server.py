@@ -101,7 +101,7 @@ def start_worker(operator: Operator, job: dict[str, Any]) -> Any:
     code = operator.get("configmap", volumes["code"]["configMap"]["name"])
     assert code["immutable"] is True
     folder = operator.folder / job["metadata"]["name"]
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)  # the number of a Job that is over is given again
     for name, text in code["data"].items():
         (folder / name).write_text(text)
     return operator.start_worker(job, folder=folder)

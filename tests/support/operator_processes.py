@@ -110,11 +110,7 @@ class Operator:
             address,
             module,
             log=log,
-            env={
-                "PYTHONPATH": os.pathsep.join(
-                    (str(folder or self.folder), os.environ.get("PYTHONPATH", ""))
-                )
-            },
+            env={"PYTHONPATH": os.pathsep.join((code, os.environ.get("PYTHONPATH", "")))},
             options=tuple(options),
         )
         return self._stack.enter_context(worker)
