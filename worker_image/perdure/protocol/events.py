@@ -25,6 +25,7 @@ import msgspec
 
 from perdure.protocol.failures import Failure, RetryState
 from perdure.protocol.payloads import Millis, Payload, Payloads, RetryPolicy
+from perdure.protocol.placements import Placement
 
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag=True):
@@ -92,6 +93,7 @@ class ActivityScheduled(_Event, frozen=True, kw_only=True, omit_defaults=True):
     retry_policy: RetryPolicy = RetryPolicy()
     headers: dict[str, Payload] = {}
     summary: str = ""
+    placement: Placement | None = None
 
 
 class ActivityStarted(_Event, frozen=True, kw_only=True, omit_defaults=True):

@@ -12,9 +12,16 @@ import msgspec
 from perdure.protocol.events import HistoryEvent
 from perdure.protocol.failures import Failure
 from perdure.protocol.payloads import Millis, Payload, Payloads, RetryPolicy
+from perdure.protocol.placements import Placement
+from perdure.protocol.requests import TargetRequest as TargetRequest  # noqa: PLC0414 - part of the verbs
 from perdure.protocol.statuses import IdConflictPolicy as IdConflictPolicy  # noqa: PLC0414 - part of the verbs
 from perdure.protocol.statuses import IdReusePolicy as IdReusePolicy  # noqa: PLC0414 - part of the verbs
 from perdure.protocol.statuses import RunStatus as RunStatus  # noqa: PLC0414 - part of the verbs
+from perdure.protocol.taking import BeatActivityRequest as BeatActivityRequest  # noqa: PLC0414 - part of the verbs
+from perdure.protocol.taking import BeatActivityResponse as BeatActivityResponse  # noqa: PLC0414 - part of the verbs
+from perdure.protocol.taking import ReportActivityRequest as ReportActivityRequest  # noqa: PLC0414 - part of the verbs
+from perdure.protocol.taking import TakeActivityRequest as TakeActivityRequest  # noqa: PLC0414 - part of the verbs
+from perdure.protocol.taking import TakeActivityResponse as TakeActivityResponse  # noqa: PLC0414 - part of the verbs
 
 
 class _Verb(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -57,6 +64,7 @@ class ActivityOptions(_Verb, frozen=True, kw_only=True, omit_defaults=True):
     start_to_close_timeout: Millis | None = None
     heartbeat_timeout: Millis | None = None
     retry_policy: RetryPolicy = RetryPolicy()
+    placement: Placement | None = None
 
 
 class StartResponse(_Verb, frozen=True, kw_only=True, omit_defaults=True):
@@ -65,14 +73,6 @@ class StartResponse(_Verb, frozen=True, kw_only=True, omit_defaults=True):
     run_id: str
     started: bool = True
     """False when it was there before (same request, or ``USE_EXISTING``)."""
-
-
-class TargetRequest(_Verb, frozen=True, kw_only=True, omit_defaults=True):
-    """Which run: the newest of the id unless ``run_id`` is given."""
-
-    namespace: str
-    workflow_id: str
-    run_id: str = ""
 
 
 class SignalRequest(TargetRequest, frozen=True, kw_only=True, omit_defaults=True):
@@ -168,6 +168,13 @@ class PendingActivity(_Verb, frozen=True, kw_only=True, omit_defaults=True):
     last_failure: Failure | None = None
     heartbeat_details: Payloads = ()
     identity: str = ""
+    task_queue: str = ""
+    """Whose code it is: the queue that the activity was scheduled on."""
+    placement: Placement | None = None
+    own_queue: str = ""
+    """The queue of the one worker, in a pod of its own, that is to run it; empty: it has none."""
+    waits_for: str = ""
+    """While no attempt runs: what must come that is not there, in words for people."""
 
 
 class RunSummary(_Verb, frozen=True, kw_only=True, omit_defaults=True):
@@ -358,7 +365,7 @@ class ErrorResponse(_Verb, frozen=True, kw_only=True, omit_defaults=True):
     """With ``AlreadyStarted``: the run that is there."""
 
 
-VERBS: dict[type[_Verb], tuple[str, type[_Verb]]] = {
+VERBS: dict[type[msgspec.Struct], tuple[str, type[msgspec.Struct]]] = {
     StartRequest: ("start", StartResponse),
     SignalRequest: ("signal", Done),
     QueryRequest: ("query", QueryResponse),
@@ -368,6 +375,9 @@ VERBS: dict[type[_Verb], tuple[str, type[_Verb]]] = {
     ResumeRequest: ("resume", Done),
     ResultRequest: ("result", ResultResponse),
     DescribeRequest: ("describe", RunDescription),
+    TakeActivityRequest: ("take-activity", TakeActivityResponse),
+    ReportActivityRequest: ("report-activity", Done),
+    BeatActivityRequest: ("beat-activity", BeatActivityResponse),
     HistoryRequest: ("history", HistoryResponse),
     ImportRequest: ("import", ImportResponse),
     ListRequest: ("list", ListResponse),
