@@ -14,7 +14,7 @@ from msgspec import structs
 from perdure.protocol import events as ev
 from perdure.protocol.events import Event, HistoryEvent
 from perdure.protocol.payloads import Millis
-from perdure_operator.engine import attempts
+from perdure_operator.engine import placing
 from perdure_operator.engine.evolution import evolve
 from perdure_operator.engine.runs import Run
 from perdure_operator.engine.transitions import (
@@ -67,7 +67,7 @@ def record(
     put = {each.seq: each for each in attempts_changed}
     for event in events:
         if isinstance(event, ev.ActivityScheduled) and event.seq in run.scheduled:
-            put[event.seq] = assign(event, attempts.schedule(event, time))
+            put[event.seq] = assign(event, placing.schedule(run.ref.run_id, event, time))
         elif isinstance(event, ev.ActivityCancelRequested) and event.seq in run.activities:
             # Still open, so an attempt runs: whoever runs it must be told.
             put[event.seq] = structs.replace(run.activities[event.seq], cancel_requested=True)

@@ -12,6 +12,7 @@ from perdure.protocol.verbs import (
     RunDescription,
     RunSummary,
 )
+from perdure_operator.engine import placing
 from perdure_operator.engine.runs import Run
 from perdure_operator.engine.transitions import OpenActivity, RunRow
 from perdure_operator.server.keeping import HotRun
@@ -66,8 +67,14 @@ def change(row: RunRow) -> RunChange:
     )
 
 
-def description(hot: HotRun, now: Millis) -> RunDescription:
-    """Return all that is known of a run short of its history."""
+def description(hot: HotRun, now: Millis, *, has_operator: bool = True) -> RunDescription:
+    """Return all that is known of a run short of its history.
+
+    Args:
+        hot: The run.
+        now: The time.
+        has_operator: See :class:`perdure_operator.server.host.HostSettings`.
+    """
     run = hot.run
     recorded = run.task_failure
     cause, failure = hot.failure_cause, hot.failure
@@ -89,7 +96,8 @@ def description(hot: HotRun, now: Millis) -> RunDescription:
         digest=run.digest.hex(),
         memo=run.start.memo,
         pending_activities=tuple(
-            _pending(run, activity, now) for _, activity in sorted(run.activities.items())
+            _pending(run, activity, now, has_operator=has_operator)
+            for _, activity in sorted(run.activities.items())
         ),
         task_attempt=max(hot.failures, 1 if failure else 0) + 1,
         task_failure_cause=cause,
@@ -99,7 +107,9 @@ def description(hot: HotRun, now: Millis) -> RunDescription:
     )
 
 
-def _pending(run: Run, activity: OpenActivity, now: Millis) -> PendingActivity:
+def _pending(
+    run: Run, activity: OpenActivity, now: Millis, *, has_operator: bool
+) -> PendingActivity:
     scheduled = run.scheduled[activity.seq]
     if activity.cancel_requested:
         state = "CancelRequested"
@@ -119,7 +129,21 @@ def _pending(run: Run, activity: OpenActivity, now: Millis) -> PendingActivity:
         last_failure=activity.last_failure,
         heartbeat_details=activity.heartbeat_details,
         identity=activity.identity,
+        task_queue=scheduled.task_queue,
+        placement=scheduled.placement,
+        own_queue=placing.own_queue(run.ref.run_id, scheduled) if has_operator else "",
+        waits_for="" if state != "Scheduled" else _what_it_waits_for(scheduled, has_operator),
     )
+
+
+def _what_it_waits_for(scheduled: ev.ActivityScheduled, has_operator: bool) -> str:
+    if placing.is_container(scheduled):
+        if has_operator:
+            return "the operator, which runs its container as a Job"
+        return "an operator to run its container; this server has none: run it in a cluster"
+    if scheduled.placement is not None and has_operator:
+        return "a worker in a pod of its own, which the operator makes"
+    return ""
 
 
 def format_page(row: RunRow) -> str:

@@ -13,9 +13,12 @@ from perdure.protocol.commands import (
 from perdure.protocol.failures import ApplicationInfo, Failure
 from perdure.protocol.messages import TaskProgress
 from perdure.protocol.payloads import MAX_PAYLOAD_BYTES, Payload
+from perdure.protocol.placements import MAX_CONTAINER_INPUT_BYTES, Placement
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
 """Of a client's request."""
+MAX_TOKEN_BODY_BYTES = 4 * 1024 * 1024
+"""Of a request of somebody who is known by what the body says: one payload and some words."""
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 """Of a frame of the worker stream: a whole history may travel in one."""
 MAX_ID_LENGTH = 1_000
@@ -32,6 +35,22 @@ def oversize(payloads: Iterable[Payload | None], what: str) -> str:
     return ""
 
 
+def container_fault(placement: Placement | None, input_: Iterable[Payload], name: str) -> str:
+    """Return why a container cannot be run like this, or nothing."""
+    if placement is None or not placement.container:
+        return ""
+    if not placement.template.get("image"):
+        return f"activity {name!r} is a container without an image: give template.image"
+    size = sum(len(each.data) for each in input_)
+    if size > MAX_CONTAINER_INPUT_BYTES:
+        return (
+            f"input of activity {name!r} takes {size:,} bytes in all, a container gets "
+            f"{MAX_CONTAINER_INPUT_BYTES:,} at most. Keep large data in object storage and pass a "
+            "reference."
+        )
+    return ""
+
+
 def too_large(message: str) -> Failure:
     """Return the failure of something that will be as large the next time."""
     return Failure(
@@ -44,8 +63,9 @@ def oversize_command(report: TaskProgress) -> Failure | None:
     message = oversize((step.result for step in report.steps), "a step's result")
     for command in report.commands:
         match command:
-            case ScheduleActivity(activity_type=name, input=payloads):
+            case ScheduleActivity(activity_type=name, input=payloads, placement=placement):
                 message = message or oversize(payloads, f"input of activity {name!r}")
+                message = message or container_fault(placement, payloads, name)
             case CompleteWorkflow(result=result):
                 message = message or oversize((result,), "the workflow's result")
             case FailWorkflow(failure=Failure(info=ApplicationInfo(details=details))):

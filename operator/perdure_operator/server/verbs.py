@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from perdure.protocol import events as ev
@@ -15,7 +16,7 @@ from perdure_operator.engine import decisions
 from perdure_operator.engine.errors import RefusedError, RunClosedError
 from perdure_operator.engine.runs import Run
 from perdure_operator.engine.transitions import RunRow
-from perdure_operator.server import describing, importing
+from perdure_operator.server import describing, importing, limits, taking
 from perdure_operator.server.errors import VerbError, unavailable
 from perdure_operator.server.host import Host
 from perdure_operator.server.keeping import HotRun, LostError
@@ -45,6 +46,9 @@ class Verbs:
             vb.ResumeRequest: self.resume,
             vb.ResultRequest: self.result,
             vb.DescribeRequest: self.describe,
+            vb.TakeActivityRequest: self.take_activity,
+            vb.ReportActivityRequest: partial(taking.report, host),
+            vb.BeatActivityRequest: partial(taking.beat, host),
             vb.HistoryRequest: self.history,
             vb.ImportRequest: self.import_,
             vb.ListRequest: self.list,
@@ -152,6 +156,10 @@ class Verbs:
         """Let a suspended run go on."""
         return await self._decide(request, decisions.resume)
 
+    async def take_activity(self, request: vb.TakeActivityRequest) -> vb.TakeActivityResponse:
+        """Begin an attempt of a container activity."""
+        return await taking.take(self._host, await self._hot(request), request)
+
     async def _decide(self, request: Any, decide: Callable[[Run, Any], list[ev.Event]]) -> vb.Done:
         hot = await self._hot(request)
         try:
@@ -200,7 +208,9 @@ class Verbs:
         if hot.commits:
             # Memory is ahead of the disk: nothing is shown before it is recorded.
             await self._host.committer.flush()
-        return describing.description(hot, self._host.now())
+        return describing.description(
+            hot, self._host.now(), has_operator=self._host.settings.has_operator
+        )
 
     async def history(self, request: vb.HistoryRequest) -> vb.HistoryResponse:
         """Return a page of events."""
@@ -349,6 +359,10 @@ def _check_start(request: vb.StartRequest) -> None:
     _check_payloads(request.input, f"input of {request.workflow_type!r}")
     _check_payloads(request.start_signal_input, f"input of signal {request.start_signal!r}")
     _check_payloads(tuple(request.memo.values()), "memo")
+    placement = request.activity.placement if request.activity else None
+    fault = limits.container_fault(placement, request.input, request.workflow_type)
+    if fault:
+        raise VerbError("Invalid", fault)
 
 
 def _check_payloads(payloads: Payloads, what: str) -> None:
