@@ -14,6 +14,7 @@ from perdure.protocol.failures import ApplicationInfo, Failure
 from perdure.protocol.messages import TaskProgress
 from perdure.protocol.payloads import MAX_PAYLOAD_BYTES, Payload
 from perdure.protocol.placements import MAX_CONTAINER_INPUT_BYTES, Placement
+from perdure.protocol.verbs import StartRequest
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
 """Of a client's request."""
@@ -33,6 +34,12 @@ def oversize(payloads: Iterable[Payload | None], what: str) -> str:
                 f"{MAX_PAYLOAD_BYTES:,}. Keep large data in object storage and pass a reference."
             )
     return ""
+
+
+def needs_queue(request: StartRequest) -> tuple[str, ...]:
+    """Return the field that must name a task queue; nothing for what no worker runs."""
+    placement = request.activity.placement if request.activity else None
+    return () if placement is not None and placement.container else ("task_queue",)
 
 
 def container_fault(placement: Placement | None, input_: Iterable[Payload], name: str) -> str:

@@ -29,10 +29,13 @@ _NOT_OURS = "the token is none of an attempt that was taken here"
 
 
 async def take(host: Host, hot: HotRun, request: vb.TakeActivityRequest) -> vb.TakeActivityResponse:
-    """Begin the next attempt, or answer with the one that runs.
+    """Begin the next attempt, or answer with the one that was taken and runs.
+
+    What has a worker in its own pod may be taken too, while that worker has not: so whoever makes
+    the pod can say that it does not come up.
 
     Raises:
-        VerbError: it is over, or no container.
+        VerbError: it is over, or has no pod of its own.
     """
     scheduled, activity = await _find(host, hot, request)
     if not activity.is_started:
@@ -47,8 +50,11 @@ async def take(host: Host, hot: HotRun, request: vb.TakeActivityRequest) -> vb.T
             identity=request.identity,
             now=host.now(),
         )
+        host.dispatcher.drop_activity((hot.run_id, activity.seq))
         host.metrics.observe_wait("activity", host.now() - activity.visible)
         await _change(host, hot, activity)
+    elif not placing.is_taken(activity):
+        return vb.TakeActivityResponse()
     return _taken(hot, scheduled, activity)
 
 
@@ -68,11 +74,11 @@ async def _find(
             f"activity {request.seq} of {hot.run.ref.workflow_id!r} is over",
             run_id=hot.run_id,
         )
-    if not placing.is_container(scheduled):
+    if scheduled.placement is None:
         raise VerbError(
             "Invalid",
-            f"activity {scheduled.activity_type!r} of {hot.run.ref.workflow_id!r} is no container: "
-            f"a worker of task queue {activity.task_queue!r} takes it",
+            f"activity {scheduled.activity_type!r} of {hot.run.ref.workflow_id!r} has no pod of "
+            f"its own: the workers of task queue {activity.task_queue!r} take it",
         )
     return scheduled, activity
 

@@ -157,7 +157,7 @@ class Verbs:
         return await self._decide(request, decisions.resume)
 
     async def take_activity(self, request: vb.TakeActivityRequest) -> vb.TakeActivityResponse:
-        """Begin an attempt of a container activity."""
+        """Begin an attempt of an activity with a pod of its own."""
         return await taking.take(self._host, await self._hot(request), request)
 
     async def _decide(self, request: Any, decide: Callable[[Run, Any], list[ev.Event]]) -> vb.Done:
@@ -342,7 +342,7 @@ class Verbs:
 
 
 def _check_start(request: vb.StartRequest) -> None:
-    for name in ("namespace", "workflow_id", "workflow_type", "task_queue"):
+    for name in ("namespace", "workflow_id", "workflow_type", *limits.needs_queue(request)):
         value = getattr(request, name)
         if not value:
             raise VerbError("Invalid", f"{name} is empty: give one")

@@ -296,12 +296,12 @@ async def test_a_result_that_is_too_large_fails_for_good() -> None:
         assert failed.failure.info.type == "PayloadTooLarge"
 
 
-async def test_only_containers_that_are_there_are_taken() -> None:
+async def test_only_what_has_its_own_pod_and_is_there_is_taken() -> None:
     async with World() as world:
         await waits(world, placement=None)
         error = await refused(take(world))
         assert error.code == "Invalid"
-        assert "no container" in str(error)
+        assert "has no pod of its own" in str(error)
         assert (await refused(take(world, seq=9))).code == "NotFound"
         other = vb.TakeActivityRequest(namespace="default", workflow_id="nothing", seq=1)
         assert (await refused(world.verbs.take_activity(other))).code == "NotFound"
@@ -380,6 +380,31 @@ async def test_only_a_worker_of_the_own_queue_takes_what_has_its_own_pod() -> No
         assert "pod/run-1/1" not in [
             each.task_queue for each in world.host.dispatcher.describe("") if each.backlog
         ]
+
+
+async def test_who_makes_the_pod_may_say_that_it_does_not_come_up() -> None:
+    async with World() as world:
+        await waits(world, placement=OWN_POD)
+        taken = await take(world)
+        own = await world.worker("own", task_queue="pod/run-1/1", workflow_slots=0)
+        assert not await own.has(msg.ActivityTask)
+        await report(world, taken.token, failure=Failure(message="cannot be scheduled"))
+        await asyncio.sleep(1)
+        attempt = await own.take(msg.ActivityTask)
+        assert attempt.attempt.attempt == 2
+        # Now a worker has it: nothing is there to be taken, and its report counts.
+        assert await take(world) == vb.TakeActivityResponse()
+        await own.say(msg.ActivityReport(attempt=attempt.attempt, result=INPUT[0]))
+        assert (await own.take(msg.ReportAccepted)).accepted
+
+
+async def test_a_standalone_container_needs_no_task_queue() -> None:
+    async with World() as world:
+        options = ActivityOptions(start_to_close_timeout=10_000, placement=CONTAINER)
+        await world.start(kind="activity", activity=options, task_queue="")
+        assert (await take(world)).attempt == 1
+        error = await refused(world.start("other", task_queue=""))
+        assert "task_queue is empty" in str(error)
 
 
 async def test_without_an_operator_the_workers_of_the_queue_run_it() -> None:

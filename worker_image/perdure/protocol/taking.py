@@ -22,9 +22,10 @@ class _Verb(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class TakeActivityRequest(TargetRequest, frozen=True, kw_only=True, omit_defaults=True):
-    """``take-activity``: begin the next attempt of a container activity, for the operator.
+    """``take-activity``: begin the next attempt of an activity with a pod of its own.
 
-    While an attempt that was taken runs, the answer is that one: asking again is harmless.
+    It is the operator who takes containers, and what a worker in its own pod does not take. While
+    an attempt that was taken runs, the answer is that one: asking again is harmless.
     Answered with :class:`TakeActivityResponse`, or ``AlreadyClosed`` when it is over.
     """
 
@@ -40,7 +41,7 @@ class TakeActivityResponse(_Verb, frozen=True, kw_only=True, omit_defaults=True)
     token: str = ""
     """The right to beat and to report this attempt, until it is over. A secret."""
     next_attempt: Millis | None = None
-    """With ``attempt`` 0: when one may begin; ``None`` while the run is suspended."""
+    """With ``attempt`` 0: when one may begin; ``None`` while a worker has it or it is suspended."""
     activity_id: str = ""
     activity_type: str = ""
     placement: Placement | None = None

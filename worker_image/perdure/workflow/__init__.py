@@ -3,7 +3,8 @@
 A workflow is a class marked with :func:`defn` whose :func:`run` coroutine reads like any other.
 While it runs it may use the functions of this package and ordinary asyncio; everything that it
 waits for is recorded, so that the same code on the same history takes the same path on any worker.
-Side effects belong in :func:`step` (light, in the same worker) and :func:`execute_activity`.
+Side effects belong in :func:`step` (light, in the same worker), :func:`execute_activity`, and, for
+any image in any language, :func:`execute_container`.
 """
 
 from perdure.exceptions import NondeterminismError
@@ -16,6 +17,7 @@ from perdure.workflow._activity_methods import (
     start_activity_method,
 )
 from perdure.workflow._clock import now, random, sleep, time, time_ns, uuid4
+from perdure.workflow._containers import ContainerConfig, execute_container, start_container
 from perdure.workflow._decorators import defn, init, query, run, signal
 from perdure.workflow._definition import HandlerUnfinishedPolicy, UnfinishedSignalHandlersWarning
 from perdure.workflow._errors import ReadOnlyContextError
@@ -56,6 +58,7 @@ __all__ = [
     "ActivityCancellationType",
     "ActivityConfig",
     "ActivityHandle",
+    "ContainerConfig",
     "ForbiddenCallError",
     "HandlerUnfinishedPolicy",
     "Info",
@@ -72,6 +75,7 @@ __all__ = [
     "execute_activity",
     "execute_activity_class",
     "execute_activity_method",
+    "execute_container",
     "execute_local_activity",
     "get_dynamic_query_handler",
     "get_dynamic_signal_handler",
@@ -99,6 +103,7 @@ __all__ = [
     "start_activity",
     "start_activity_class",
     "start_activity_method",
+    "start_container",
     "start_local_activity",
     "step",
     "time",
