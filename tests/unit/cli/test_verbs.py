@@ -321,6 +321,15 @@ def test_show_says_what_is_being_tried_again(perdure):
     assert told.out.splitlines()[-1] == "charge: attempt 3, again in 0s, after declined"
 
 
+def test_show_says_what_an_activity_lacks(perdure):
+    pending = verbs.PendingActivity(
+        seq=1, activity_id="1", activity_type="scan", state="Scheduled", attempt=1,
+        scheduled=BEGIN, waits_for="an operator to run its container",
+    )  # fmt: skip
+    told = shown(perdure, pending_activities=(pending,))
+    assert told.out.splitlines()[-1] == "scan: waits for an operator to run its container"
+
+
 def test_show_follows_to_the_end(perdure):
     end = ev.HistoryEvent(3, BEGIN, ev.WorkflowCompleted(result=value('"done"')))
     pages = [
