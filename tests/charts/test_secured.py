@@ -115,15 +115,15 @@ def test_a_monitor_and_the_helm_test_trust_the_authority() -> None:
     assert container["command"][-2:] == [f"https://{HOST}:7233/readyz", "/etc/perdure/ca/ca.crt"]
 
 
-STARTS = spell("perdure.dev/workflows", "create") | spell("perdure.dev/activities", "create")
+TAKES = spell("perdure.dev/activities/take", "create")
 CONNECT = spell("perdure.dev/workerpools/connect", "create")
 
 
-def test_with_authentication_the_operator_may_start_runs_and_the_server_may_ask() -> None:
+def test_with_authentication_the_operator_may_take_attempts_and_the_server_may_ask() -> None:
     wide, narrow = render("secured"), render("secured-namespaced")
 
-    assert rights(wide, "ClusterRole") == WATCHED | STARTS | CONNECT
-    assert rights(narrow, "Role") == WATCHED | STARTS | CONNECT
+    assert rights(wide, "ClusterRole") == WATCHED | TAKES | CONNECT
+    assert rights(narrow, "Role") == WATCHED | TAKES | CONNECT
     for manifests in (wide, narrow):
         binding = pick(manifests, "ClusterRoleBinding", "perdure-system-perdure-reviews")
         assert binding["roleRef"]["name"] == "system:auth-delegator"

@@ -312,7 +312,14 @@ REFUSED: Mapping[str, Refused] = {
     ),
     "activity-with-exit-codes-of-a-worker": _refused(
         _activity(template={"nonRetryableExitCodes": [3]}),
-        "template.nonRetryableExitCodes is for containers",
+        "nonRetryableExitCodes are for containers",
+    ),
+    "activity-with-a-command-of-a-worker": _refused(
+        _activity(template={"command": ["sh"]}), "template.command, args and"
+    ),
+    "activity-shown-and-canceled": _refused(
+        _activity(scheduledBy={"workflowId": "o", "runId": "r", "seq": 1}, cancel=True),
+        "cancel has no effect on an Activity that shows one of a run",
     ),
     "activity-with-an-exit-code-that-is-none": _refused(
         manifest_of("Activity", "a", template={"image": "x", "nonRetryableExitCodes": [256]}),

@@ -87,6 +87,31 @@ class SteerRun:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakeAttempt:
+    """Have the next attempt of an activity begin; one that runs is not begun again."""
+
+    request: vb.TakeActivityRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportAttempt:
+    """Have it recorded how an attempt ended; one that is over stays as it is."""
+
+    request: vb.ReportActivityRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShowActivity:
+    """Have an Activity that shows an activity of a run, so that its attempts get their pods.
+
+    An activity whose template the API server does not take fails: else nobody ever ran it.
+    """
+
+    manifest: Manifest
+    take: vb.TakeActivityRequest
+
+
 Action = (
     WriteStatus
     | SetFinalizer
@@ -96,6 +121,9 @@ Action = (
     | StartRun
     | ImportRun
     | SteerRun
+    | TakeAttempt
+    | ReportAttempt
+    | ShowActivity
 )
 
 
@@ -193,6 +221,8 @@ class ObjectRefused:
     kind: ObjectKind
     name: str
     message: str
+    is_invalid: bool = False
+    """It is malformed: asking again gives the same answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,6 +256,22 @@ class SignalRefused:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptTaken:
+    """The attempt that runs now, with the right to report it; or that none may begin yet."""
+
+    seq: int
+    answer: vb.TakeActivityResponse
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRefused:
+    """The server does not take a request about an attempt, ever."""
+
+    seq: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerAway:
     """The Perdure server did not answer; what was to be asked of it was not asked."""
 
@@ -243,4 +289,6 @@ Outcome = (
     | ObjectRefused
     | NameTaken
     | ObjectWritten
+    | AttemptTaken
+    | AttemptRefused
 )

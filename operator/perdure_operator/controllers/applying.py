@@ -30,16 +30,20 @@ from perdure_operator.controllers.actions import (
     ObjectRefused,
     ObjectWritten,
     Outcome,
+    ReportAttempt,
     RunImported,
     RunStarted,
     SetFinalizer,
+    ShowActivity,
     SignalDelivered,
     SignalRefused,
     StartRefused,
     StartRun,
     SteerRun,
+    TakeAttempt,
     WriteStatus,
 )
+from perdure_operator.controllers.placements.applying import AttemptApplier
 from perdure_operator.controllers.server import (
     AlreadyClosedError,
     AlreadyStartedError,
@@ -56,6 +60,7 @@ class Applier:
     def __init__(self, cluster: Cluster, server: Server) -> None:
         self._cluster = cluster
         self._server = server
+        self._attempts = AttemptApplier(cluster, server)
 
     async def apply(self, action: Action) -> Outcome | None:
         """Do it, and return what is worth knowing of it.
@@ -82,6 +87,8 @@ class Applier:
                 return await self._import(action)
             case SteerRun():
                 return await self._steer(action)
+            case TakeAttempt() | ReportAttempt() | ShowActivity():
+                return await self._attempts.apply(action)
             case _:
                 assert_never(action)
 
@@ -106,7 +113,8 @@ class Applier:
                 await self._cluster.create(kind, manifest)
         except (ForbiddenError, InvalidError) as error:
             name = manifest["metadata"]["name"]
-            return ObjectRefused(kind=kind, name=name, message=error.message)
+            is_invalid = isinstance(error, InvalidError)
+            return ObjectRefused(kind=kind, name=name, message=error.message, is_invalid=is_invalid)
         except ConflictError:
             if replace:
                 raise

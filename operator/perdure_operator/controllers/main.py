@@ -36,6 +36,7 @@ from perdure_operator.controllers.following import Follower
 from perdure_operator.controllers.handlers import build_registry, build_settings
 from perdure_operator.controllers.health import serve_health
 from perdure_operator.controllers.intake import Intake
+from perdure_operator.controllers.keys import RUNS
 from perdure_operator.controllers.lanes import Lanes
 from perdure_operator.controllers.memories import LatestBodies, PoolBook, QueueBook, Roster
 from perdure_operator.controllers.metrics import Metrics
@@ -44,10 +45,10 @@ from perdure_operator.controllers.pools.access import WorkerDefaults
 from perdure_operator.controllers.pools.reconciler import PoolReconciler
 from perdure_operator.controllers.reconciling import Dispatcher, Reconciler
 from perdure_operator.controllers.run_reconciling import (
-    ACTIVITY_RUNS,
-    WORKFLOW_RUNS,
-    RunReconciler,
+    ActivityReconciler,
+    WorkflowReconciler,
 )
+from perdure_operator.controllers.run_showing import RunShower
 from perdure_operator.controllers.schedules.reconciler import ScheduleReconciler
 from perdure_operator.controllers.service import NO_RETRIES, ServiceServer
 from perdure_operator.controllers.world import World
@@ -102,7 +103,7 @@ async def run(options: Options) -> None:
         service = await stack.enter_async_context(open_service(options))
         await wait_for_kinds(cluster)
 
-        world = build_world(cluster, ServiceServer(service, observe=metrics.server_call))
+        world = build_world(cluster, ServiceServer(service, observe=metrics.server_call), options)
         lanes = Lanes()
         metrics.watch_queue(lambda: lanes.ready, lambda: len(lanes), lambda: lanes.oldest)
         tasks += [asyncio.create_task(each) for each in _endless(options, world, lanes, metrics)]
@@ -139,7 +140,7 @@ def build_defaults(options: Options) -> WorkerDefaults:
     )
 
 
-def build_world(cluster: KubernetesCluster, server: ServiceServer) -> World:
+def build_world(cluster: KubernetesCluster, server: ServiceServer, options: Options) -> World:
     """Return what every reconcile works with."""
     return World(
         cluster=cluster,
@@ -150,6 +151,7 @@ def build_world(cluster: KubernetesCluster, server: ServiceServer) -> World:
         roster=Roster(),
         pools=PoolBook(),
         queues=QueueBook(),
+        show_after=options.show_after,
     )
 
 
@@ -174,8 +176,9 @@ def _endless(
     """Return the tasks that never end by themselves."""
     defaults = build_defaults(options)
     runs: dict[ObjectKind, Reconciler] = {
-        WORKFLOWS: RunReconciler(world, WORKFLOW_RUNS),
-        ACTIVITIES: RunReconciler(world, ACTIVITY_RUNS),
+        WORKFLOWS: WorkflowReconciler(world),
+        ACTIVITIES: ActivityReconciler(world, defaults),
+        RUNS: RunShower(world),
     }
     few: dict[ObjectKind, Reconciler] = {
         WORKER_POOLS: PoolReconciler(world, defaults),

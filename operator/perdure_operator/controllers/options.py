@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
+
+MAX_SHOW_AFTER = 86400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +35,8 @@ class Options:
     """The authority that signed the server's certificate; workers are given it, too."""
     tls_server_name: str | None = None
     """The name in the certificate, when it is not the one in ``server``."""
+    show_after: timedelta = timedelta(seconds=2)
+    """An activity that is open for longer gets an Activity that shows it."""
     worker_audience: str = ""
     """Workers get a token that is made for it; empty: none."""
 
@@ -41,6 +46,8 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
     parsed = _build_parser().parse_args(arguments)
     if parsed.workers < 1 or parsed.qps <= 0:
         _build_parser().error("--workers and --qps must be above zero")
+    if not 0 <= parsed.show_after <= MAX_SHOW_AFTER:
+        _build_parser().error(f"--show-after must be between 0 and {MAX_SHOW_AFTER} seconds")
     return Options(
         server=parsed.server,
         worker_server=parsed.worker_server or parsed.server,
@@ -50,6 +57,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
         workers=parsed.workers,
         qps=parsed.qps,
         log_level=parsed.log_level,
+        show_after=timedelta(seconds=parsed.show_after),
         token_file=parsed.token_file,
         tls_ca=parsed.tls_ca,
         tls_server_name=parsed.tls_server_name,
@@ -98,6 +106,13 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--log-level", default="info", choices=["debug", "info", "warning", "error"]
+    )
+    parser.add_argument(
+        "--show-after",
+        type=float,
+        default=2.0,
+        metavar="SECONDS",
+        help="show an activity of a run as an Activity once it is open for longer",
     )
     _add_access(parser)
     return parser

@@ -76,5 +76,7 @@ def is_over(resource: Workflow | Activity) -> bool:
 
 def known_run_id(resource: Workflow | Activity, outcomes: Sequence[Outcome]) -> str:
     """Return the run that was started for an object, if one is known."""
+    if isinstance(resource, Activity) and resource.spec.scheduled_by is not None:
+        return resource.spec.scheduled_by.run_id
     started = (each.run_id for each in outcomes if isinstance(each, RunStarted))
     return next(started, "") or resource.status.run_id or ""

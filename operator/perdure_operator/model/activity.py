@@ -46,9 +46,12 @@ NO_IMAGE = (
     "template.image is missing: without a type the activity is the container of that image; give "
     "type and workerPool to run registered code in a pod of its own"
 )
-CODES_OF_A_WORKER = (
-    "template.nonRetryableExitCodes is for containers without a type: registered code says by its "
-    "errors what is not retried"
+ONLY_FOR_CONTAINERS = (
+    "template.command, args and nonRetryableExitCodes are for containers, so for Activities "
+    "without a type: leave them out, or leave out type"
+)
+CANCEL_THE_RUN = (
+    "cancel has no effect on an Activity that shows one of a run: cancel the run (perdure cancel)"
 )
 
 Arguments = Annotated[tuple[AnyJson, ...], Field(max_length=MAX_ARGUMENTS)]
@@ -83,10 +86,12 @@ class ActivitySpec(SpecModel):
             ),
             cel(
                 "!has(self.type) || !has(self.template) || "
+                "size(self.template.command) + size(self.template.args) + "
                 "size(self.template.nonRetryableExitCodes) == 0",
-                CODES_OF_A_WORKER,
+                ONLY_FOR_CONTAINERS,
                 field="template",
             ),
+            cel("!has(self.scheduledBy) || !self.cancel", CANCEL_THE_RUN, field="cancel"),
             *immutable(
                 "type",
                 "parallelism",
@@ -147,13 +152,20 @@ class ActivitySpec(SpecModel):
             raise ValueError(NOTHING_TO_RUN)
         if self.type is not None and self.worker_pool is None and self.scheduled_by is None:
             raise ValueError(NO_POOL)
-        if self.template is None:
-            return self
-        if self.type is None and self.template.image is None:
-            raise ValueError(NO_IMAGE)
-        if self.type is not None and self.template.non_retryable_exit_codes:
-            raise ValueError(CODES_OF_A_WORKER)
+        if self.scheduled_by is not None and self.cancel:
+            raise ValueError(CANCEL_THE_RUN)
+        self._check_template()
         return self
+
+    def _check_template(self) -> None:
+        template = self.template
+        if template is None:
+            return
+        if self.type is None and template.image is None:
+            raise ValueError(NO_IMAGE)
+        of_containers = (template.command, template.args, template.non_retryable_exit_codes)
+        if self.type is not None and any(of_containers):
+            raise ValueError(ONLY_FOR_CONTAINERS)
 
 
 class ActivityPhase(StrEnum):

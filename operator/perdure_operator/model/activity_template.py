@@ -36,6 +36,14 @@ class ActivityTemplate(SpecModel):
     """Environment variables of the container."""
     resources: AnyObject | None = None
     """What the container needs and may take: requests and limits."""
+    volume_mounts: Annotated[tuple[AnyObject, ...], Field(max_length=64)] = ()
+    """Where the container has the volumes, as in a container of a pod."""
+    volumes: Annotated[tuple[AnyObject, ...], Field(max_length=64)] = ()
+    """Volumes of the pod, as in a pod."""
+    tolerations: Annotated[tuple[AnyObject, ...], Field(max_length=64)] = ()
+    """Taints of nodes that the pod tolerates, as in a pod."""
+    image_pull_secrets: Annotated[tuple[AnyObject, ...], Field(max_length=16)] = ()
+    """Secrets with the registry's credentials, as in a pod: [{name: registry}]."""
     node_selector: Annotated[
         dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=64)
     ] = Field(default_factory=dict)
@@ -47,5 +55,5 @@ class ActivityTemplate(SpecModel):
     ] = ()
     """Exit codes of the container after which there is no other attempt."""
     pod: AnyObject | None = None
-    """A pod template (metadata and spec) laid over all of this: volumes, tolerations, more
-    containers. The activity's own container is named main; with a type it is named worker."""
+    """A pod template (metadata and spec) laid over all of this: a security context, affinity,
+    more containers. The activity's own container is named main; with a type it is named worker."""

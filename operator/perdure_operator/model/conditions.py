@@ -104,9 +104,14 @@ class Reason(StrEnum):
     CRASHING = "WorkersCrashing"
     """Workers fail at their start; the next Job waits for the backoff."""
     IMAGE_PULL_FAILED = "ImagePullFailed"
-    """The worker's image cannot be pulled."""
+    """The image of the worker, or of an activity's own pod, cannot be pulled."""
     UNSCHEDULABLE = "Unschedulable"
-    """No node takes the worker's pod."""
+    """No node takes the pod of the worker, or of the activity."""
+    # An Activity's Ready and Stalled, when it has a pod of its own.
+    POD_STARTING = "PodStarting"
+    """The attempt's Job is there, or is about to be; its container does not run yet."""
+    POD_NOT_STARTING = "PodNotStarting"
+    """The attempt's container cannot be made; the message says why."""
     # A Schedule's Ready and Stalled.
     SCHEDULED = "Scheduled"
     """The Schedule makes Workflows when it is time."""
