@@ -139,10 +139,11 @@ async def report(host: Host, request: vb.ReportActivityRequest) -> vb.Done:
 
 async def _change(host: Host, hot: HotRun, became: OpenActivity | attempts.Closed) -> None:
     """Let the activity become this, durably."""
-    closed = isinstance(became, attempts.Closed)
-    events = decisions.close_activity(hot.run, became) if closed else ()
     try:
-        await host.keeper.change(hot, events, attempts_changed=() if closed else (became,))
+        if isinstance(became, attempts.Closed):
+            await host.keeper.change(hot, decisions.close_activity(hot.run, became))
+        else:
+            await host.keeper.change(hot, (), attempts_changed=(became,))
     except LostError as error:
         raise unavailable(error) from error
 

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from perdure.common import Pod
-from perdure.exceptions import UsageError
 
 
 def test_what_is_not_given_is_not_written() -> None:
@@ -60,5 +59,5 @@ def test_everything_is_written_as_a_manifest_has_it() -> None:
 def test_what_no_pod_can_have_is_refused_where_it_is_written(
     given: dict[str, Any], words: str
 ) -> None:
-    with pytest.raises(UsageError, match=words):
+    with pytest.raises(ValueError, match=words):
         Pod(**given)

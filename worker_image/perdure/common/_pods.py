@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from perdure.exceptions import UsageError
-
 PullPolicy = Literal["Always", "IfNotPresent", "Never"]
 EnvValue = str | Mapping[str, Any]
 """A value, or where it comes from: ``{"secretKeyRef": {"name": "card", "key": "token"}}``."""
@@ -47,19 +45,19 @@ class Pod:
     def __post_init__(self) -> None:
         for name, value in self.env.items():
             if not isinstance(value, (str, Mapping)):
-                raise UsageError(
+                raise ValueError(
                     f"env {name!r} is {value!r}: give a string, or where it comes from, such as "
                     '{"secretKeyRef": {"name": ..., "key": ...}}'
                 )
         for name, needs in self.resources.items():
             if name not in ("requests", "limits", "claims") or not isinstance(needs, Mapping):
-                raise UsageError(
+                raise ValueError(
                     f'resources has {name!r}: give {{"requests": {{"cpu": "1"}}, "limits": '
                     '{"memory": "2Gi"}}'
                 )
         for what in ("image_pull_secrets", "tolerations", "volumes", "volume_mounts"):
             if isinstance(getattr(self, what), (str, Mapping)):
-                raise UsageError(f"{what} is one thing: give a list of them")
+                raise ValueError(f"{what} is one thing: give a list of them")
 
     def to_template(self) -> dict[str, Any]:
         """Return it as an Activity's ``spec.template``, without what is not given."""
