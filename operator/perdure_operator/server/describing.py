@@ -132,11 +132,13 @@ def _pending(
         task_queue=scheduled.task_queue,
         placement=scheduled.placement,
         own_queue=placing.own_queue(run.ref.run_id, scheduled) if has_operator else "",
-        waits_for="" if state != "Scheduled" else _what_it_waits_for(scheduled, has_operator),
+        waits_for=_what_it_waits_for(run, scheduled, has_operator) if state == "Scheduled" else "",
     )
 
 
-def _what_it_waits_for(scheduled: ev.ActivityScheduled, has_operator: bool) -> str:
+def _what_it_waits_for(run: Run, scheduled: ev.ActivityScheduled, has_operator: bool) -> str:
+    if run.is_suspended:
+        return ""
     if placing.is_container(scheduled):
         if has_operator:
             return "the operator, which runs its container as a Job"

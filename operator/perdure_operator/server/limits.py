@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
+
 from perdure.protocol.commands import (
     CancelWorkflow,
     CompleteWorkflow,
@@ -23,6 +25,8 @@ MAX_TOKEN_BODY_BYTES = 4 * 1024 * 1024
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 """Of a frame of the worker stream: a whole history may travel in one."""
 MAX_ID_LENGTH = 1_000
+MAX_TEMPLATE_BYTES = 64 * 1024
+"""Of what a pod of an activity's own is made from, as JSON."""
 
 
 def oversize(payloads: Iterable[Payload | None], what: str) -> str:
@@ -42,10 +46,20 @@ def needs_queue(request: StartRequest) -> tuple[str, ...]:
     return () if placement is not None and placement.container else ("task_queue",)
 
 
-def container_fault(placement: Placement | None, input_: Iterable[Payload], name: str) -> str:
-    """Return why a container cannot be run like this, or nothing."""
-    if placement is None or not placement.container:
+def placement_fault(placement: Placement | None, input_: Iterable[Payload], name: str) -> str:
+    """Return why an activity cannot have such a pod, or nothing."""
+    if placement is None:
         return ""
+    size = len(msgspec.json.encode(placement.template))
+    if size > MAX_TEMPLATE_BYTES:
+        return (
+            f"the pod of activity {name!r} takes {size:,} bytes to describe, the limit is "
+            f"{MAX_TEMPLATE_BYTES:,}. Keep what is large in a ConfigMap or a volume."
+        )
+    return _container_fault(placement, input_, name) if placement.container else ""
+
+
+def _container_fault(placement: Placement, input_: Iterable[Payload], name: str) -> str:
     if not placement.template.get("image"):
         return f"activity {name!r} is a container without an image: give template.image"
     size = sum(len(each.data) for each in input_)
@@ -72,7 +86,7 @@ def oversize_command(report: TaskProgress) -> Failure | None:
         match command:
             case ScheduleActivity(activity_type=name, input=payloads, placement=placement):
                 message = message or oversize(payloads, f"input of activity {name!r}")
-                message = message or container_fault(placement, payloads, name)
+                message = message or placement_fault(placement, payloads, name)
             case CompleteWorkflow(result=result):
                 message = message or oversize((result,), "the workflow's result")
             case FailWorkflow(failure=Failure(info=ApplicationInfo(details=details))):

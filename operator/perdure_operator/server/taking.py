@@ -169,13 +169,24 @@ def _judge(
 async def _running(host: Host, token: str) -> tuple[HotRun, OpenActivity]:
     """Return the attempt that a token is the right to."""
     taken = placing.read_token(token)
-    hot = await host.keeper.get(taken.run_id) if taken is not None else None
-    if taken is None or hot is None:
+    if taken is None:
         raise VerbError("Forbidden", _NOT_OURS)
+    if host.keeper.peek(taken.run_id) is None:
+        # Before a history is read: whoever asks is not known, and may have made the token up.
+        if await host.store.get_run(taken.run_id) is None:
+            raise VerbError("Forbidden", _NOT_OURS)
+        rows = await host.store.read_activities(taken.run_id)
+        _check_token(taken, next((each for each in rows if each.seq == taken.seq), None))
+    hot = await host.keeper.get(taken.run_id)
+    if hot is None:
+        raise VerbError("Damaged", f"the history of run {taken.run_id} cannot be read")
     await _settle(host, hot)
-    activity = hot.run.activities.get(taken.seq)
+    return hot, _check_token(taken, hot.run.activities.get(taken.seq))
+
+
+def _check_token(taken: placing.TakenAttempt, activity: OpenActivity | None) -> OpenActivity:
     if activity is None or activity.attempt != taken.attempt or not activity.is_started:
-        # Whoever asks is not known: they learn no more than that.
+        # They learn no more than that.
         raise VerbError(
             "AlreadyClosed",
             f"attempt {taken.attempt} is over: it was reported, timed out or is no longer wanted. "
@@ -183,7 +194,7 @@ async def _running(host: Host, token: str) -> tuple[HotRun, OpenActivity]:
         )
     if not taken.opens(activity):
         raise VerbError("Forbidden", _NOT_OURS)
-    return hot, activity
+    return activity
 
 
 async def _settle(host: Host, hot: HotRun) -> None:

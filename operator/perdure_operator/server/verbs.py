@@ -360,7 +360,7 @@ def _check_start(request: vb.StartRequest) -> None:
     _check_payloads(request.start_signal_input, f"input of signal {request.start_signal!r}")
     _check_payloads(tuple(request.memo.values()), "memo")
     placement = request.activity.placement if request.activity else None
-    fault = limits.container_fault(placement, request.input, request.workflow_type)
+    fault = limits.placement_fault(placement, request.input, request.workflow_type)
     if fault:
         raise VerbError("Invalid", fault)
 

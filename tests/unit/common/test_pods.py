@@ -61,3 +61,16 @@ def test_what_no_pod_can_have_is_refused_where_it_is_written(
 ) -> None:
     with pytest.raises(ValueError, match=words):
         Pod(**given)
+
+
+def test_what_a_manifest_cannot_hold_is_refused() -> None:
+    with pytest.raises(ValueError, match="written as JSON"):
+        Pod(template={"spec": {"when": object()}}).to_template()
+
+
+def test_what_was_written_does_not_change_with_what_it_was_made_from() -> None:
+    toleration = {"key": "gpu"}
+    pod = Pod(tolerations=[toleration], resources={"limits": {"cpu": "1"}})
+    written = pod.to_template()
+    toleration["key"] = "other"
+    assert written["tolerations"] == [{"key": "gpu"}]

@@ -184,6 +184,25 @@ async def test_a_wrong_token_is_refused() -> None:
         await report(world, token, result=1)
 
 
+async def test_a_made_up_token_costs_no_reading_of_a_history() -> None:
+    async with World() as world:
+        await waits(world)
+        taken = await take(world)
+        await world.start("other")
+        await world.verbs.terminate(vb.TerminateRequest(namespace="default", workflow_id="other"))
+        await world.restart()
+        for wrong, code in (
+            (taken.token + "x", "Forbidden"),
+            (taken.token.replace(".1.1.", ".1.2."), "AlreadyClosed"),
+            ("run-2.1.1.secret", "AlreadyClosed"),
+            ("run-9.1.1.secret", "Forbidden"),
+        ):
+            assert (await refused(report(world, wrong, result=1))).code == code
+            assert world.host.keeper.peek("run-1") is None
+            assert world.host.keeper.peek("run-2") is None
+        await report(world, taken.token, result=1)
+
+
 async def test_a_beat_says_whether_to_stop_and_a_canceled_report_ends_it() -> None:
     async with World() as world:
         worker = await waits(world)
@@ -204,6 +223,7 @@ async def test_nothing_is_taken_of_a_suspended_run_until_it_goes_on() -> None:
         await world.verbs.suspend(vb.SuspendRequest(**TARGET))
         held = await take(world)
         assert (held.attempt, held.next_attempt) == (0, None)
+        assert (await pending(world)).waits_for == ""
         await world.verbs.resume(vb.ResumeRequest(**TARGET))
         assert (await take(world)).attempt == 1
 
@@ -332,6 +352,12 @@ async def test_a_standalone_container_is_a_run_that_ends_with_it() -> None:
     ("placement", "input_", "words"),
     [
         pytest.param(Placement(container=True), (), "give template.image", id="no-image"),
+        pytest.param(
+            Placement(template={"env": [{"name": "A", "value": "x" * 70_000}]}),
+            (),
+            "takes 70,",
+            id="large-template",
+        ),
         pytest.param(
             CONTAINER,
             (Payload(data=b"x" * (MAX_CONTAINER_INPUT_BYTES + 1)),),

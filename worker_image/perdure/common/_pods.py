@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -60,7 +61,11 @@ class Pod:
                 raise ValueError(f"{what} is one thing: give a list of them")
 
     def to_template(self) -> dict[str, Any]:
-        """Return it as an Activity's ``spec.template``, without what is not given."""
+        """Return it as an Activity's ``spec.template``, without what is not given.
+
+        Raises:
+            ValueError: something in it is nothing that JSON can hold.
+        """
         written: dict[str, Any] = {
             "image": self.image,
             "imagePullPolicy": self.image_pull_policy,
@@ -74,7 +79,15 @@ class Pod:
             "serviceAccountName": self.service_account,
             "pod": dict(self.template),
         }
-        return {name: value for name, value in written.items() if value}
+        given = {name: value for name, value in written.items() if value}
+        try:
+            # A plain copy: nobody changes it under way, and history can hold it.
+            plain: dict[str, Any] = json.loads(json.dumps(given, allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"a pod is written as JSON, and this one cannot be: {error}"
+            ) from error
+        return plain
 
 
 def _variable(name: str, value: EnvValue) -> dict[str, Any]:
