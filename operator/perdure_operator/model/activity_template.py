@@ -49,7 +49,8 @@ class ActivityTemplate(SpecModel):
     ] = Field(default_factory=dict)
     """Labels that the node must have."""
     service_account_name: ObjectName | None = None
-    """The ServiceAccount the pod runs as. Without it: the pool's, or the namespace's default."""
+    """The ServiceAccount the pod runs as. Without it: with a type the pool's, else the
+    namespace's default one."""
     non_retryable_exit_codes: Annotated[
         tuple[Annotated[int, Field(ge=1, le=255)], ...], Field(max_length=64)
     ] = ()

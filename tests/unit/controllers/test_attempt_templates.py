@@ -8,7 +8,7 @@ import pytest
 
 from perdure_operator.cluster import ACTIVITIES, Manifest
 from perdure_operator.controllers.placements.names import job_name, label_value, shown_name
-from perdure_operator.controllers.placements.templates import Attempt, build_container_job
+from perdure_operator.controllers.placements.templates import Attempt, Given, build_container_job
 from perdure_operator.controllers.pools.access import WorkerDefaults
 from perdure_operator.model import Activity
 from support.operator_scene import manifest
@@ -18,13 +18,14 @@ DEFAULTS = WorkerDefaults(
 )
 
 
-def job_of(arguments: str = "[]", defaults: WorkerDefaults = DEFAULTS, **template: Any) -> Manifest:
+def job_of(arguments: str = "[]", heartbeat: str = "", **template: Any) -> Manifest:
     body = manifest(ACTIVITIES, "resize", {"template": {"image": "busybox:1", **template}}, uid="u")
     attempt = Attempt(
         activity=Activity.from_manifest(body), name="job-1", workflow_id="w", run_id="r", seq=4,
         number=2,
     )  # fmt: skip
-    return build_container_job(attempt, defaults, token="t.o.k", arguments=arguments)
+    given = Given(token="t.o.k", arguments=arguments, heartbeat=heartbeat)
+    return build_container_job(attempt, DEFAULTS, given)
 
 
 def pod_of(job: Manifest) -> Manifest:
@@ -46,6 +47,12 @@ def test_a_container_finds_what_it_needs_in_its_environment() -> None:
     assert env["PERDURE_ATTEMPT"] == "2"
     assert env["PERDURE_IDEMPOTENCY_KEY"] == "r:4"
     assert env["PERDURE_TLS_CA"].endswith("/ca.crt")
+
+
+def test_a_container_is_told_the_last_heartbeat_of_the_attempt_before() -> None:
+    assert env_of(job_of(heartbeat="[4711]"))["PERDURE_HEARTBEAT_DETAILS"] == "[4711]"
+    assert "PERDURE_HEARTBEAT_DETAILS" not in env_of(job_of())
+    assert "PERDURE_HEARTBEAT_DETAILS" not in env_of(job_of(heartbeat="[" + "1," * 40_000 + "1]"))
 
 
 def test_an_input_with_dollars_reaches_the_container_as_it_is() -> None:

@@ -20,6 +20,7 @@ from typing import assert_never
 import msgspec
 
 from perdure.protocol.failures import CanceledInfo, Failure
+from perdure.protocol.payloads import Payloads
 from perdure.protocol.verbs import (
     PendingActivity,
     ReportActivityRequest,
@@ -41,7 +42,9 @@ from perdure_operator.controllers.placements import outcomes as ends
 from perdure_operator.controllers.placements.attempts import PodsSeen, started_late
 from perdure_operator.controllers.placements.names import job_name
 from perdure_operator.controllers.placements.templates import (
+    ENV_BYTES,
     Attempt,
+    Given,
     build_container_job,
     build_worker_job,
 )
@@ -297,17 +300,27 @@ def _plan_without_job(view: AttemptView) -> Plan:
 
 def _make_container(view: AttemptView, taken: TakeActivityResponse) -> Plan:
     try:
-        values = [to_json(each, limit=MAX_INPUT_BYTES) for each in taken.input]
+        arguments = _as_list(taken.input, limit=MAX_INPUT_BYTES)
     except NotShownError as error:
         message = f"a container takes its input as JSON of at most 200 KiB, and this is: {error}"
         return _report(view, ends.Failed(failure=ends.build_failure(message, retry=False)))
-    job = build_container_job(
-        view.attempt,
-        view.seen.defaults,
-        token=taken.token,
-        arguments=msgspec.json.encode(values).decode(),
-    )
+    given = Given(token=taken.token, arguments=arguments, heartbeat=_heartbeat(taken))
+    job = build_container_job(view.attempt, view.seen.defaults, given)
     return Plan(actions=[CreateObject(kind=JOBS, manifest=job)], look_at_once=True)
+
+
+def _heartbeat(taken: TakeActivityResponse) -> str:
+    """Return what the attempt before said last, if a container can read it."""
+    if not taken.heartbeat_details:
+        return ""
+    try:
+        return _as_list(taken.heartbeat_details, limit=ENV_BYTES)
+    except NotShownError:
+        return ""
+
+
+def _as_list(values: Payloads, *, limit: int) -> str:
+    return msgspec.json.encode([to_json(each, limit=limit) for each in values]).decode()
 
 
 def _report_worker(view: AttemptView) -> Plan:

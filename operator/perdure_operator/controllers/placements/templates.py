@@ -50,7 +50,7 @@ RESULT_FILE = "/dev/termination-log"
 WORKER_IDLE = "60s"
 """After so long a worker of its own leaves whose activity is no longer there."""
 
-ENV_INPUT_BYTES = 64 * 1024
+ENV_BYTES = 64 * 1024
 """A longer input is in the file alone: the kernel bounds what a process is given at its start."""
 
 
@@ -86,23 +86,32 @@ class Attempt:
         return {ACTIVITY_LABEL: self.activity.metadata.name}
 
 
-def build_container_job(
-    attempt: Attempt, defaults: WorkerDefaults, *, token: str, arguments: str
-) -> Manifest:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What an attempt's container is given."""
+
+    token: str
+    """The right to beat and to report the attempt."""
+    arguments: str
+    """The activity's input, a JSON list."""
+    heartbeat: str = ""
+    """The details of the last heartbeat of the attempt before, a JSON list; empty: none."""
+
+
+def build_container_job(attempt: Attempt, defaults: WorkerDefaults, given: Given) -> Manifest:
     """Return the Job that runs the Activity's container.
 
     Args:
         attempt: Which attempt.
         defaults: What every pod is given to reach the server.
-        token: The right to beat and to report the attempt.
-        arguments: The activity's input, a JSON list.
+        given: What differs from attempt to attempt.
     """
     template = attempt.activity.spec.template
     assert template is not None
     # A container reports with the attempt's token, so it gets none of the ServiceAccount.
     access = replace(defaults, audience="")
-    pod = _container_pod(attempt, template, access, token=token, arguments=arguments)
-    annotations = {INPUT_ANNOTATION: arguments, **access_annotations(access)}
+    pod = _container_pod(attempt, template, access, given)
+    annotations = {INPUT_ANNOTATION: given.arguments, **access_annotations(access)}
     return _build_job(attempt, overlay(pod, _allowed(template.pod)), annotations)
 
 
@@ -155,22 +164,17 @@ def _adapted(pool: WorkerPool, template: ActivityTemplate, queue: str) -> Worker
 
 
 def _container_pod(
-    attempt: Attempt,
-    template: ActivityTemplate,
-    access: WorkerDefaults,
-    *,
-    token: str,
-    arguments: str,
+    attempt: Attempt, template: ActivityTemplate, access: WorkerDefaults, given: Given
 ) -> Manifest:
     field = {"fieldPath": f"metadata.annotations['{INPUT_ANNOTATION}']"}
-    given = {
+    volume = {
         "name": INPUT_VOLUME,
         "downwardAPI": {"items": [{"path": INPUT_FILE, "fieldRef": field}]},
     }
     container: Manifest = {
         "name": MAIN_CONTAINER,
         "image": template.image,
-        "env": _environment(attempt, template, access, token=token, arguments=arguments),
+        "env": _environment(attempt, template, access, given),
         "volumeMounts": [
             {"name": INPUT_VOLUME, "mountPath": INPUT_PATH, "readOnly": True},
             *access_mounts(access),
@@ -198,33 +202,30 @@ def _container_pod(
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [container],
-        "volumes": [given, *access_volumes(access), *template.volumes],
+        "volumes": [volume, *access_volumes(access), *template.volumes],
         **_pod_fields(template),
     }
     return {"metadata": {}, "spec": spec}
 
 
 def _environment(
-    attempt: Attempt,
-    template: ActivityTemplate,
-    access: WorkerDefaults,
-    *,
-    token: str,
-    arguments: str,
+    attempt: Attempt, template: ActivityTemplate, access: WorkerDefaults, given: Given
 ) -> list[Manifest]:
     values = {
         "PERDURE_INPUT_FILE": f"{INPUT_PATH}/{INPUT_FILE}",
         "PERDURE_RESULT_FILE": RESULT_FILE,
         "PERDURE_ADDRESS": access.server,
-        "PERDURE_TASK_TOKEN": token,
+        "PERDURE_TASK_TOKEN": given.token,
         "PERDURE_NAMESPACE": attempt.activity.metadata.namespace,
         "PERDURE_WORKFLOW_ID": attempt.workflow_id,
         "PERDURE_RUN_ID": attempt.run_id,
         "PERDURE_ATTEMPT": str(attempt.number),
         "PERDURE_IDEMPOTENCY_KEY": f"{attempt.run_id}:{attempt.seq}",
     }
-    if len(arguments.encode()) <= ENV_INPUT_BYTES:
-        values["PERDURE_INPUT"] = arguments
+    if len(given.arguments.encode()) <= ENV_BYTES:
+        values["PERDURE_INPUT"] = given.arguments
+    if 0 < len(given.heartbeat.encode()) <= ENV_BYTES:
+        values["PERDURE_HEARTBEAT_DETAILS"] = given.heartbeat
     theirs = [each.model_dump(mode="json", exclude_none=True) for each in template.env]
     names = {each["name"] for each in theirs}
     ours = [{"name": name, "value": _literal(value)} for name, value in values.items()]
