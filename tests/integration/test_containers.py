@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import re
+import shutil
+import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
@@ -19,7 +23,10 @@ from perdure.client import Client, RPCError, WorkflowHandle
 from perdure.protocol import events as ev
 from perdure.protocol import verbs as vb
 from perdure.protocol.failures import ApplicationInfo, Failure
+from perdure.protocol.placements import Placement
+from perdure.protocol.verbs import RunStatus
 from support import placed
+from support.processes import ROOT
 from support.scenes import PERDURE, Scene, events_of, lines_of, names_of
 from support.waiting import eventually
 
@@ -278,6 +285,40 @@ async def test_an_activity_that_there_never_was_cannot_be_taken(
     request = vb.TakeActivityRequest(namespace=client.namespace, workflow_id="scan", seq=7)
     with pytest.raises(RPCError, match="has no activity 7"):
         await client.service.call(request)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine")
+async def test_the_shell_of_the_how_to_beats_and_stops_when_it_is_told_to(scene: Scene) -> None:
+    page = ROOT / "docs" / "how-to" / "run-any-container.md"
+    [shell, *_] = re.findall(r"(?ms)^```sh\n(.*?)^```", page.read_text())
+    container = vb.ActivityOptions(
+        start_to_close_timeout=60_000,
+        placement=Placement(container=True, template={"image": "shop/scan:3"}),
+    )
+    target = {"namespace": scene.namespace, "workflow_id": "scan"}
+    start = {"workflow_type": "scan", "task_queue": "", "kind": "activity", "activity": container}
+    async with scene.client() as client:
+        await client.service.call(vb.StartRequest(**target, **start))
+        taken, _ = await Operator(client, "scan", scene.address).take()
+        env = {
+            **os.environ,
+            "PERDURE_ADDRESS": f"http://{scene.address}",
+            "PERDURE_TASK_TOKEN": taken.token,
+        }
+
+        def play() -> str:
+            command = ["sh", "-c", f"{shell}\necho went on"]
+            return subprocess.run(
+                command, env=env, capture_output=True, text=True, check=True
+            ).stdout
+
+        assert "went on" in await asyncio.to_thread(play)
+        described = await client.service.call(vb.DescribeRequest(**target))
+        assert described.pending_activities[0].heartbeat_details[0].data == b"4711"
+        await client.service.call(vb.CancelRequest(**target))
+        assert "went on" not in await asyncio.to_thread(play)
+        result = await client.service.call(vb.ResultRequest(**target))
+        assert result.status is RunStatus.CANCELED
 
 
 # --- without a cluster -------------------------------------------------------------------------
