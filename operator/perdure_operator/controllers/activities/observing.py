@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from perdure.protocol.verbs import PendingActivity
 from perdure_operator.controllers.activities.ends import ActivityEnd
 from perdure_operator.controllers.placements.attempts import PodsSeen
-from perdure_operator.controllers.placements.planning import AttemptView
+from perdure_operator.controllers.placements.views import AttemptView
 from perdure_operator.controllers.runs import RunFacts
 from perdure_operator.controllers.views import RunView
 from perdure_operator.model import Activity

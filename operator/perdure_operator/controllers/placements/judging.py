@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from perdure_operator.controllers.actions import ObjectRefused
-from perdure_operator.controllers.placements.planning import AttemptView
+from perdure_operator.controllers.placements.views import AttemptView
 from perdure_operator.controllers.pools.pods import Trouble
 from perdure_operator.controllers.verdicts import Say, true
 from perdure_operator.model import Reason
