@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-local e2e lint fmt bench image clean
+.PHONY: help setup demo test test-local e2e lint fmt bench image plugin clean
 
 help: ## show this
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -45,6 +45,10 @@ bench: $(STAMP) ## the four workloads, as ratios to a bare SQLite commit in the 
 
 image: $(STAMP) ## build both container images with buildah
 	PYTHONPATH=tests $(BIN)/python -m support.cluster_images
+
+plugin: $(STAMP) ## build dist/kubectl-perdure, the command line as one file
+	$(BIN)/python -m hatchling build -t wheel -d dist
+	$(BIN)/python -m pex dist/perdure-*.whl -c kubectl-perdure -o dist/kubectl-perdure --python-shebang '/usr/bin/env python3'
 
 clean: ## remove what was built here
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -117,16 +117,40 @@ def test_a_monitor_and_the_helm_test_trust_the_authority() -> None:
 
 TAKES = spell("perdure.dev/activities/take", "create")
 CONNECT = spell("perdure.dev/workerpools/connect", "create")
+REQUESTS = "certificates.k8s.io/certificatesigningrequests"
+TICKETS = spell(REQUESTS, "create") | spell(REQUESTS, "get")
 
 
 def test_with_authentication_the_operator_may_take_attempts_and_the_server_may_ask() -> None:
     wide, narrow = render("secured"), render("secured-namespaced")
 
-    assert rights(wide, "ClusterRole") == WATCHED | TAKES | CONNECT
+    assert rights(wide, "ClusterRole") == WATCHED | TAKES | CONNECT | TICKETS
     assert rights(narrow, "Role") == WATCHED | TAKES | CONNECT
     for manifests in (wide, narrow):
         binding = pick(manifests, "ClusterRoleBinding", "perdure-system-perdure-reviews")
         assert binding["roleRef"]["name"] == "system:auth-delegator"
+
+
+def test_people_may_make_tickets_and_only_the_server_reads_them() -> None:
+    manifests = render("secured")
+    for what, kind in (("tickets", "Group"), ("ticket-reviews", "ServiceAccount")):
+        name = f"perdure-system-perdure-{what}"
+        binding = pick(manifests, "ClusterRoleBinding", name)
+        assert binding["roleRef"]["name"] == name
+        assert [each["kind"] for each in binding["subjects"]] == [kind]
+    notes = pick(manifests, "Service")["metadata"]["annotations"]
+    assert notes == {
+        "perdure.dev/scheme": "https",
+        "perdure.dev/auth": "kubernetes",
+        "perdure.dev/tickets": "true",
+    }
+
+
+@pytest.mark.parametrize("without", ["auth.tickets=false", "namespaced=true"])
+def test_without_tickets_there_is_no_cluster_role_for_them(without: str) -> None:
+    rendered = helm("template", "perdure", values=("auth.mode=kubernetes", without))
+    assert "certificatesigningrequests" not in rendered
+    assert 'perdure.dev/tickets: "false"' in rendered
 
 
 def worker_bindings(setting: str) -> list[Manifest]:

@@ -14,6 +14,7 @@ import pytest
 
 from perdure.client import Client, RPCError, RPCStatusCode, TLSConfig
 from perdure.protocol import verbs as vb
+from perdure.protocol.tickets import new_ticket, object_name, ticket_manifest
 from support.cluster import Cluster, a_cluster
 from support.cluster_tools import CHECKOUT
 from support.pki import AUTHORITY, write_pair
@@ -234,3 +235,37 @@ async def test_a_server_that_cannot_ask_lets_nobody_in(
             with pytest.raises(RPCError) as error:
                 await client.service.call(vb.ListRequest(namespace=shop))
     assert (error.value.code, error.value.status) == ("Unavailable", RPCStatusCode.UNAVAILABLE)
+
+
+async def test_a_ticket_speaks_for_the_person_who_made_it_and_for_nobody_after_it_is_gone(
+    cluster: Cluster, shops: tuple[str, str], server: Server
+) -> None:
+    shop, bank = shops
+    resource = "--resource=certificatesigningrequests.certificates.k8s.io"
+    cluster.kubectl("create", "clusterrole", "tickets", "--verb=create", resource)
+    cluster.kubectl("create", "clusterrolebinding", "tickets", "--clusterrole=tickets",
+                    "--group=system:authenticated")  # fmt: skip
+    request = vb.ListRequest(namespace=shop, kind="workflow")
+
+    def ticket(*person: str) -> str:
+        made = new_ticket()
+        manifest = json.dumps(ticket_manifest(made))
+        cluster.kubectl(*person, "create", "-f", "-", input=manifest)
+        return made
+
+    ann = ticket("--as=ann", "--as-group=system:authenticated", "--as-group=shopkeepers")
+    assert await outcome(server, ann, request) == "Forbidden"
+    cluster.kubectl("create", "rolebinding", "keepers", "-n", shop, "--role=viewer",
+                    "--group=shopkeepers")  # fmt: skip
+    deadline = time.monotonic() + 30
+    while await outcome(server, ann, request) != "ok":
+        assert time.monotonic() < deadline
+    assert await outcome(server, ann, start(shop, "no")) == "Forbidden"
+    assert await outcome(server, ann, vb.ListRequest(namespace=bank)) == "Forbidden"
+
+    assert await outcome(server, new_ticket(), request) == "Unauthorized"
+    cluster.kubectl("delete", "csr", object_name(ann))
+    deadline = time.monotonic() + 30
+    while await outcome(server, ann, request) != "Unauthorized":
+        assert time.monotonic() < deadline
+    assert ann not in server.log.read_text()

@@ -72,4 +72,5 @@ def test_the_commands_are_those_of_the_documentation(wheel: zipfile.Path) -> Non
     (info,) = (path for path in wheel.iterdir() if path.name.endswith(".dist-info"))
     entries = (info / "entry_points.txt").read_text(encoding="utf-8").splitlines()
     commands = {line.partition(" = ")[0] for line in entries if " = " in line}
-    assert commands == {"perdure", "kubectl-perdure", "perdure-server", "perdure-operator"}
+    plugin = {"kubectl-perdure", "kubectl_complete-perdure"}
+    assert commands == {"perdure", "perdure-server", "perdure-operator"} | plugin

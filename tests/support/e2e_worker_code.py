@@ -47,3 +47,19 @@ class Greeting:
     @workflow.run
     async def run(self, name: str) -> str:
         return await workflow.step(lambda: f"Hello, {name}!", name="greet")
+
+
+@workflow.defn
+class WaitsForWord:
+    def __init__(self) -> None:
+        self.heard: str | None = None
+
+    @workflow.run
+    async def run(self) -> str:
+        await workflow.wait_condition(lambda: self.heard is not None)
+        workflow.logger.info("heard %s", self.heard)
+        return str(self.heard)
+
+    @workflow.signal
+    def word(self, word: str) -> None:
+        self.heard = word

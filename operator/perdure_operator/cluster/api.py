@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
@@ -36,6 +37,7 @@ from perdure_operator.cluster.reviews import (
     read_token_status,
     token_spec,
 )
+from perdure_operator.cluster.tickets import is_ticket, read_ticket, ticket_path
 
 FIELD_MANAGER = "perdure-operator"
 """Whose fields these are, for server-side apply."""
@@ -172,8 +174,15 @@ class KubernetesCluster:
 
     async def review_token(self, token: str, audience: str) -> TokenVerdict:
         """See :meth:`Reviewer.review_token`."""
+        if is_ticket(token):
+            return await self._review_ticket(token)
         status = await self._review(TOKEN_REVIEW, token_spec(token, audience))
         return read_token_status(status, audience)
+
+    async def _review_ticket(self, ticket: str) -> TokenVerdict:
+        path, kind = ticket_path(ticket), "certificatesigningrequests"
+        request = _Request(verb="get", kind=kind, method="GET", path=path)
+        return read_ticket(await self._call(request, missing_ok=True), datetime.now(UTC))
 
     async def review_right(self, identity: Identity, right: Right) -> RightVerdict:
         """See :meth:`Reviewer.review_right`."""

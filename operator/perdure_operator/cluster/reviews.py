@@ -65,7 +65,7 @@ class Reviewer(Protocol):
     """The port. Each method raises ``ClusterError`` when there is no verdict."""
 
     async def review_token(self, token: str, audience: str) -> TokenVerdict:
-        """Return whom a token speaks for, if it was made for ``audience``."""
+        """Return whom a token made for ``audience`` speaks for, or a ticket."""
         ...
 
     async def review_right(self, identity: Identity, right: Right) -> RightVerdict:

@@ -158,7 +158,8 @@ class KubernetesGate:
         return (
             f"It must be one of audience {self._audience!r} that has not expired: "
             f"`kubectl create token ACCOUNT --audience {self._audience}` makes one; give it with "
-            "--token-file, PERDURE_TOKEN_FILE or Client.connect(api_key=...)"
+            "--token-file, PERDURE_TOKEN_FILE or Client.connect(api_key=...). `kubectl perdure` "
+            "comes with who you are in the cluster"
         )
 
 

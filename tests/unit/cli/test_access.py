@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 import typer.main
 
 from perdure.cli.access import Access, current_access, with_access
@@ -31,18 +32,22 @@ def test_every_verb_that_speaks_to_a_server_takes_a_token_and_an_authority() -> 
     taking = {
         name
         for name, command in commands.items()
-        if {"token_file", "tls_ca"} <= {parameter.name for parameter in command.params}
+        if {"token_file", "tls_ca", "context", "kubeconfig"}
+        <= {parameter.name for parameter in command.params}
     }
     assert taking == set(commands) - WITHOUT
 
 
 def test_what_was_given_is_known_while_the_verb_runs_and_not_after() -> None:
-    def verb(address: str) -> Access:
-        assert address == "a"
-        return current_access()
+    seen = []
 
-    given = with_access(verb)(address="a", token_file=Path("t"), tls_ca=None)
-    assert given == Access(token_file=Path("t"))
+    def verb(address: str = "b") -> None:
+        seen.append((address, current_access()))
+
+    app = typer.Typer()
+    app.command()(with_access(verb))
+    app(["--address", "a", "--token-file", "t"], standalone_mode=False)
+    assert seen == [("a", Access(token_file=Path("t")))]
     assert current_access() == Access()
     assert current_access().token() is None
     assert current_access().tls() is False

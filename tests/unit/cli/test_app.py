@@ -11,7 +11,7 @@ from perdure.cli.app import build_app
 from perdure.cli.verbs import run
 
 VERBS = [
-    "run", "dev", "worker", "start", "list", "show", "result", "signal", "query",
+    "run", "dev", "worker", "start", "list", "show", "logs", "result", "signal", "query",
     "suspend", "resume", "cancel", "terminate",
 ]  # fmt: skip
 
@@ -24,7 +24,7 @@ def test_every_verb_is_there():
 def test_every_verb_explains_itself_with_an_example(perdure, verb):
     told = perdure(verb, "--help")
     assert told.code == 0
-    assert f"Example: perdure {verb}" in told.out
+    assert f"perdure {verb}" in told.out.partition("Example: ")[2]
 
 
 def test_help_names_the_exit_codes(perdure):

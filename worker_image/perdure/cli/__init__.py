@@ -16,6 +16,7 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
+    from perdure.cli.access import is_plugin
     from perdure.cli.app import build_app
     from perdure.cli.errors import EXIT_INTERRUPTED, CommandError
 
@@ -23,8 +24,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal may not know our arrows
     app = build_app()
+    name = "kubectl perdure" if is_plugin() else None
     try:
-        app(args=None if argv is None else list(argv))
+        app(args=None if argv is None else list(argv), prog_name=name)
     except CommandError as error:
         sys.stdout.flush()
         print(f"perdure: {error}", file=sys.stderr)  # noqa: T201 - a program's own words

@@ -17,6 +17,9 @@ T = TypeVar("T")
 _PATIENCE_MILLIS = 2000
 """How long a command tries to reach a server that does not answer."""
 
+_PATIENCE_WITH_CLUSTER_MILLIS = 30_000
+"""The same, where the server may be moving to another pod."""
+
 
 def open_service(address: str) -> Service:
     """Return what calls the verbs of the server at ``address``.
@@ -28,12 +31,13 @@ def open_service(address: str) -> Service:
     from perdure.exceptions import UsageError
 
     access = current_access()
+    patience = _PATIENCE_WITH_CLUSTER_MILLIS if access.kubectl else _PATIENCE_MILLIS
     try:
         return Service(
             address,
             api_key=access.token(),
             tls=access.tls(),
-            retry_config=RetryConfig(max_elapsed_time_millis=_PATIENCE_MILLIS),
+            retry_config=RetryConfig(max_elapsed_time_millis=patience),
         )
     except UsageError as error:
         raise CommandError(str(error), EXIT_USAGE) from None
@@ -70,4 +74,8 @@ def explain(error: RPCError) -> CommandError:
     """Return the error that tells a person what the server said."""
     if error.http_status is None and not error.code:
         return CommandError(error.message, EXIT_UNREACHABLE)
+    if error.code == "Unauthorized" and current_access().ticket:
+        from perdure.cli.cluster import forget_tickets
+
+        forget_tickets()
     return CommandError(error.message, EXIT_REFUSED)

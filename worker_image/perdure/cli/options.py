@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from perdure.cli.completing import workflow_ids
+
 
 class Output(StrEnum):
     """How results are printed."""
@@ -36,7 +38,9 @@ Namespace = Annotated[
 ]
 OutputAs = Annotated[Output, typer.Option("--output", "-o", help="How to print it.")]
 ValueAs = Annotated[ValueOutput, typer.Option("--output", "-o", help="How to print the value.")]
-WorkflowId = Annotated[str, typer.Argument(metavar="ID", help="The workflow id.")]
+WorkflowId = Annotated[
+    str, typer.Argument(metavar="ID", help="The workflow id.", autocompletion=workflow_ids)
+]
 RunId = Annotated[
     str, typer.Option(help="Which run of the id.", show_default="the newest", metavar="RUN-ID")
 ]

@@ -17,13 +17,16 @@ if TYPE_CHECKING:
 EXAMPLE = "perdure list --status Running --type OrderWorkflow"
 
 
-def list_runs(
+def list_runs(  # noqa: PLR0913, PLR0917 - a parameter is an option of the command
     status: Annotated[
         str, typer.Option(help="Running, Completed, Failed, Canceled, Terminated or TimedOut.")
     ] = "",
     workflow_type: Annotated[str, typer.Option("--type", help="Only of this type.")] = "",
     workflow_id: Annotated[str, typer.Option("--id", help="Only of this id.")] = "",
     limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 100,
+    everywhere: Annotated[
+        bool, typer.Option("--all-namespaces", "-A", help="Those of every namespace.")
+    ] = False,
     address: opt.Address = opt.DEFAULT_ADDRESS,
     namespace: opt.Namespace = "default",
     output: opt.OutputAs = opt.Output.TABLE,
@@ -34,7 +37,7 @@ def list_runs(
     from perdure.protocol.verbs import ListRequest
 
     request = ListRequest(
-        namespace=namespace,
+        namespace="" if everywhere else namespace,
         status=_status(status),
         workflow_type=workflow_type,
         workflow_id=workflow_id,
@@ -45,7 +48,7 @@ def list_runs(
             for each in runs:
                 print_line(each.workflow_id)
         case opt.Output.TABLE:
-            _print_table(runs)
+            _print_table(runs, everywhere=everywhere)
         case _:
             print_data([to_data(each) for each in runs], output)
 
@@ -73,7 +76,7 @@ async def _pages(service: Service, request: ListRequest, limit: int) -> list[Run
     return runs
 
 
-def _print_table(runs: list[RunSummary]) -> None:
+def _print_table(runs: list[RunSummary], *, everywhere: bool) -> None:
     from perdure.cli.outputs import ago, print_line, table
 
     if not runs:
@@ -82,6 +85,7 @@ def _print_table(runs: list[RunSummary]) -> None:
     now = time.time_ns() // 1_000_000
     rows = [
         [
+            *([each.namespace] if everywhere else []),
             each.workflow_id,
             each.workflow_type,
             each.status.value,
@@ -91,5 +95,6 @@ def _print_table(runs: list[RunSummary]) -> None:
         ]
         for each in runs
     ]
-    for line in table(["ID", "TYPE", "STATUS", "STEP", "STARTED", "EVENTS"], rows):
+    head = ["NAMESPACE"] if everywhere else []
+    for line in table([*head, "ID", "TYPE", "STATUS", "STEP", "STARTED", "EVENTS"], rows):
         print_line(line)
