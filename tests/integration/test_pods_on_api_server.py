@@ -5,6 +5,7 @@ No node is there, so the test is the kubelet: it runs what a pod would run, and 
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from perdure.client import Client, WorkflowHandle
 from support import placed_on_cluster
 from support.cluster import Cluster, a_cluster
 from support.cluster_tools import CHECKOUT
@@ -23,7 +25,7 @@ from support.operator_scene import a_pool
 pytestmark = pytest.mark.timeout(300)
 
 NAME = "scan-1"
-POOL = a_pool(image="shop/placed:1", modules=["placed"], scaling={"idleAfter": "20s"})
+POOL = a_pool(image="shop/placed:1", modules=["placed"], scaling={"idleAfter": "5m"})
 ECHO = 'echo "{\\"got\\": $PERDURE_INPUT}" > $PERDURE_RESULT_FILE'
 
 
@@ -213,6 +215,48 @@ def test_a_registered_activity_runs_in_a_pod_of_its_own(operator: Operator) -> N
     assert result["what"] == "length"
     assert own.wait() == 0
     operator.eventually(lambda: len(operator.items("jobs")) == 1, "only the pool's Job is left")
+
+
+def test_a_worker_of_its_own_that_dies_before_it_takes_the_task_fails_the_attempt(
+    operator: Operator,
+) -> None:
+    workflow = manifest_of(
+        "Workflow", "measure", type="Measure", input=["length"], workerPool="orders"
+    )
+    operator.apply(POOL, workflow)
+    operator.start_worker(pool_job(operator))
+    operator.end_pod(job_of_attempt(operator, 1), exit_code=1, message="Traceback: no module")
+    operator.start_worker(job_of_attempt(operator, 2))
+
+    assert complete(operator, "workflow/measure")["result"]["attempt"] == 2
+
+
+def test_an_attempt_that_takes_too_long_loses_its_job(operator: Operator) -> None:
+    operator.apply(a_container("unused", timeouts={"startToClose": "2s"}))
+
+    status = complete(operator, f"activity/{NAME}", "Failed")
+    assert (status["phase"], status["attempt"]) == ("TimedOut", 2)
+    operator.eventually(lambda: nothing_left(operator), "no Job and no pod is left")
+
+
+def test_a_run_that_code_started_has_its_containers_run(operator: Operator) -> None:
+    operator.apply(POOL)
+
+    async def start() -> WorkflowHandle[Any, Any]:
+        client = await Client.connect(
+            f"127.0.0.1:{operator.server.port}", namespace=operator.namespace
+        )
+        arguments = ["busybox:1", ECHO, ["a"]]
+        return await client.start_workflow("Scan", args=arguments, id="code", task_queue="orders")
+
+    asyncio.run(start())
+    operator.start_worker(pool_job(operator))
+    operator.run_container(job_of_attempt(operator, 1))
+
+    (shown,) = operator.items("activities")
+    assert "ownerReferences" not in shown["metadata"]
+    status = complete(operator, f"activity/{shown['metadata']['name']}")
+    assert status["result"] == {"got": ["a"]}
 
 
 def test_an_activity_that_takes_long_is_shown_while_it_does(operator: Operator) -> None:

@@ -182,6 +182,18 @@ async def test_it_says_how_its_container_ended_and_stays(stage: Stage) -> None:
     assert not stage.world.shown.of_run("run-1")
 
 
+async def test_one_that_is_over_goes_in_the_end(stage: Stage) -> None:
+    stage.server.run.place(CONTAINER)
+    await stage.look_at_workflow()
+    await stage.look_at_shown()
+    stage.server.run.close_activity(1)
+    await stage.look_at_shown()
+    stage.pass_time(days=1)
+    await stage.look_at_shown()
+
+    assert stage.cluster.all(ACTIVITIES) == []
+
+
 async def test_its_end_is_found_however_long_the_history_has_become(stage: Stage) -> None:
     stage.server.run.place(CONTAINER)
     await stage.look_at_workflow()

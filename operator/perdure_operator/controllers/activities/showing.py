@@ -26,6 +26,11 @@ from perdure_operator.controllers.steering import IDENTITY
 from perdure_operator.controllers.values import to_time
 from perdure_operator.model import Workflow
 
+TTL_SECONDS = 86_400
+"""How long an Activity stays that showed an activity with pods, once that is over.
+
+A run may go on for months, and one that code started owns nothing that would take it along."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Showing:
@@ -79,7 +84,7 @@ def has_own_pod(activity: PendingActivity) -> bool:
 def build_shown(run: RunDescription, activity: PendingActivity, owner: Workflow | None) -> Manifest:
     """Return the Activity that shows an activity of a run."""
     shows = {"workflowId": run.workflow_id, "runId": run.run_id, "seq": activity.seq}
-    spec: dict[str, Any] = {"scheduledBy": shows}
+    spec: dict[str, Any] = {"scheduledBy": shows, "ttlSecondsAfterFinished": TTL_SECONDS}
     placement = activity.placement
     if placement is None or not placement.container:
         spec["type"] = activity.activity_type

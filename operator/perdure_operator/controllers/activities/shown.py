@@ -25,6 +25,7 @@ from perdure_operator.controllers.actions import (
 )
 from perdure_operator.controllers.activities.ends import ActivityEnd
 from perdure_operator.controllers.activities.observing import ActivityView
+from perdure_operator.controllers.expiring import expire, time_to_live
 from perdure_operator.controllers.placements.judging import judge_attempt
 from perdure_operator.controllers.placements.names import shown_name
 from perdure_operator.controllers.placements.planning import (
@@ -40,7 +41,14 @@ from perdure_operator.controllers.values import (
     to_json,
     to_time,
 )
-from perdure_operator.controllers.verdicts import Verdict, false, finished, pending, true
+from perdure_operator.controllers.verdicts import (
+    Verdict,
+    false,
+    finished,
+    pending,
+    seen_again,
+    true,
+)
 from perdure_operator.model import ActivityPhase, ActivityStatus, Reason
 from perdure_operator.model.workflow import RESULT_LIMIT_BYTES
 
@@ -62,7 +70,7 @@ def plan_shown(view: ActivityView) -> Plan:
     if view.activity.metadata.is_being_deleted:
         return _plan_deletion(view)
     if view.is_over:
-        return Plan(actions=_finalizer(view, wanted=False))
+        return _plan_finished(view)
     match view.run:
         case RunFacts():
             return _plan_run(view)
@@ -86,6 +94,16 @@ def _plan_strange(view: ActivityView) -> Plan:
         return Plan(actions=_finalizer(view, wanted=False))
     verdict = pending("it is not acted on", true(Reason.INVALID_SPEC, _NOT_OURS))
     return Plan(actions=_write(view, _status(view, ActivityPhase.PENDING, verdict)))
+
+
+def _plan_finished(view: ActivityView) -> Plan:
+    activity = view.activity
+    seen = seen_again(activity.status, activity.metadata.generation)
+    plan = Plan(actions=[*_finalizer(view, wanted=False), *_write(view, seen)])
+    left = time_to_live(
+        activity.spec.ttl_seconds_after_finished, activity.status.completion_time, view.now
+    )
+    return expire(ACTIVITIES, activity.metadata, plan, left=left)
 
 
 def _plan_run(view: ActivityView) -> Plan:
