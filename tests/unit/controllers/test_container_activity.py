@@ -255,6 +255,56 @@ async def test_cancellation_stops_the_pod_before_it_is_recorded(scene: Scene) ->
     assert isinstance(report.failure.info, CanceledInfo)
 
 
+async def canceled_with_pod(scene: Scene, code: int, *, told: bool) -> None:
+    """Have cancellation asked for, and the container end before or after it was told."""
+    await begun(scene)
+    run_pod(scene)
+    scene.cluster.all(PODS)[0]["metadata"]["ownerReferences"] = []
+    scene.server.run.cancel_requested = True
+    if told:
+        job = the_job(scene)["metadata"]
+        scene.server.run.change_activity(state="CancelRequested")
+        await look(scene)
+        assert scene.cluster.all(JOBS) == []
+        pod = scene.cluster.objects["pods", ref(f"{job['name']}-x")]
+        pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        ended = {"exitCode": code, "message": "1" if code == 0 else ""}
+        container = {"name": "main", "state": {"terminated": ended}}
+        status = {"phase": "Failed" if code else "Succeeded", "containerStatuses": [container]}
+        scene.cluster.set_status(PODS, ref(f"{job['name']}-x"), status)
+    else:
+        end_pod(scene, code, "1")
+        scene.server.run.change_activity(state="CancelRequested")
+    await look(scene)
+
+
+@pytest.mark.parametrize("code", [143, 3])
+async def test_a_container_that_ends_as_it_was_told_is_canceled(scene: Scene, code: int) -> None:
+    await canceled_with_pod(scene, code, told=True)
+
+    (report,) = scene.server.run.reports
+    assert report.failure is not None
+    assert isinstance(report.failure.info, CanceledInfo)
+    assert scene.status(ACTIVITIES, NAME)["phase"] == "Canceled"
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_a_container_that_is_done_all_the_same_has_returned(
+    scene: Scene, *, told: bool
+) -> None:
+    await canceled_with_pod(scene, 0, told=told)
+
+    (report,) = scene.server.run.reports
+    assert report.result == 1
+
+
+async def test_a_container_that_had_failed_before_it_was_told_has_failed(scene: Scene) -> None:
+    await canceled_with_pod(scene, 3, told=False)
+
+    assert scene.server.run.reports[0].failure is not None
+    assert scene.server.run.reports[0].failure.info == ApplicationInfo(type="ContainerFailed")
+
+
 async def test_an_attempt_that_timed_out_loses_its_job(scene: Scene) -> None:
     first = await begun(scene)
     run_pod(scene)

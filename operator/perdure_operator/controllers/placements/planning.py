@@ -147,11 +147,11 @@ def _make_worker(view: AttemptView) -> Plan:
 def _plan_taken(view: AttemptView) -> Plan:
     number = view.open_.attempt
     end = view.seen.outcome(number)
+    if view.open_.state == "CancelRequested":
+        return _plan_canceled(view, end)
     if end is not None:
         return report(view, end)
     job, pod = view.seen.job(number), view.seen.pod(number)
-    if view.open_.state == "CancelRequested":
-        return _plan_canceled(view)
     if job is None:
         return _plan_without_job(view)
     if not view.is_container:
@@ -164,12 +164,19 @@ def _plan_taken(view: AttemptView) -> Plan:
     return NOTHING
 
 
-def _plan_canceled(view: AttemptView) -> Plan:
-    """Have the container told to stop, and say so once it has."""
+def _plan_canceled(view: AttemptView, end: ends.Outcome | None) -> Plan:
+    """Have the container told to stop, and say so once it has.
+
+    What it says of itself counts: that it is done all the same, or that it had failed before it
+    was told. With whatever code it exits once it is told, it did as it was asked.
+    """
     job, pod = view.seen.job(view.open_.attempt), view.seen.pod(view.open_.attempt)
+    is_told = job is None or job.is_leaving
+    if isinstance(end, ends.Completed) or (isinstance(end, ends.Failed) and not is_told):
+        return report(view, end)
     if job is not None and not job.is_leaving:
         return Plan(actions=[job.delete()], look_at_once=True)
-    if job is not None or pod is not None:
+    if end is None and (job is not None or pod is not None):
         return Plan(again=LEAVING_INTERVAL)
     canceled = Failure(message="its container was stopped", info=CanceledInfo())
     return report(view, ends.Failed(failure=canceled))
