@@ -14,7 +14,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from perdure.client import Client, WorkflowHandle
+from perdure.client import Client
 from support import placed_on_cluster
 from support.cluster import Cluster, a_cluster
 from support.cluster_tools import CHECKOUT
@@ -242,12 +242,11 @@ def test_an_attempt_that_takes_too_long_loses_its_job(operator: Operator) -> Non
 def test_a_run_that_code_started_has_its_containers_run(operator: Operator) -> None:
     operator.apply(POOL)
 
-    async def start() -> WorkflowHandle[Any, Any]:
-        client = await Client.connect(
-            f"127.0.0.1:{operator.server.port}", namespace=operator.namespace
-        )
-        arguments = ["busybox:1", ECHO, ["a"]]
-        return await client.start_workflow("Scan", args=arguments, id="code", task_queue="orders")
+    async def start() -> None:
+        address = f"127.0.0.1:{operator.server.port}"
+        async with await Client.connect(address, namespace=operator.namespace) as client:
+            arguments = ["busybox:1", ECHO, ["a"]]
+            await client.start_workflow("Scan", args=arguments, id="code", task_queue="orders")
 
     asyncio.run(start())
     operator.start_worker(pool_job(operator))
