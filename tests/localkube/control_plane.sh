@@ -75,14 +75,9 @@ die_with_the_dead() { # of what was started, something has ended: waiting longer
 
 k() { "$(folder_of kube)/kubectl" --kubeconfig "$R/admin.kubeconfig" "$@"; }
 
-start_control_plane() {
+start_apiserver() {
   local bin node_flags=(--endpoint-reconciler-type none)
   bin=$(folder_of kube)
-  # Whatever is stored is thrown away with the cluster, so nothing need survive a power cut.
-  start etcd "$bin/etcd" --data-dir "$R/etcd" --unsafe-no-fsync --log-level warn \
-    --listen-client-urls "http://127.0.0.1:$ETCD_PORT" --advertise-client-urls "http://127.0.0.1:$ETCD_PORT" \
-    --listen-peer-urls "http://127.0.0.1:$ETCD_PEER_PORT" --initial-advertise-peer-urls "http://127.0.0.1:$ETCD_PEER_PORT" \
-    --initial-cluster "default=http://127.0.0.1:$ETCD_PEER_PORT"
   [ "$NODE" = no ] || node_flags=(--advertise-address "$NODE_IP" --endpoint-reconciler-type lease --allow-privileged=true
     --kubelet-client-certificate pki/admin.crt --kubelet-client-key pki/admin.key --kubelet-certificate-authority pki/ca.crt
     --kubelet-preferred-address-types InternalIP)
@@ -91,6 +86,24 @@ start_control_plane() {
     --service-account-key-file pki/sa.pub --service-account-signing-key-file pki/sa.key \
     --service-account-issuer https://kubernetes.default.svc.cluster.local --authorization-mode Node,RBAC "${node_flags[@]}"
   wait_for "the API server" k get --raw /readyz
+}
+
+# As if it had crashed: killed, and started again with all that it had.
+restart_apiserver() {
+  is_running || die "no cluster is up"
+  cd "$R"; source ./ports.sh
+  kill_part apiserver KILL; await_end apiserver
+  start_apiserver
+}
+
+start_control_plane() {
+  local bin; bin=$(folder_of kube)
+  # Whatever is stored is thrown away with the cluster, so nothing need survive a power cut.
+  start etcd "$bin/etcd" --data-dir "$R/etcd" --unsafe-no-fsync --log-level warn \
+    --listen-client-urls "http://127.0.0.1:$ETCD_PORT" --advertise-client-urls "http://127.0.0.1:$ETCD_PORT" \
+    --listen-peer-urls "http://127.0.0.1:$ETCD_PEER_PORT" --initial-advertise-peer-urls "http://127.0.0.1:$ETCD_PEER_PORT" \
+    --initial-cluster "default=http://127.0.0.1:$ETCD_PEER_PORT"
+  start_apiserver
   start controller-manager "$bin/kube-controller-manager" --kubeconfig controller-manager.kubeconfig --secure-port 0 --leader-elect=false \
     --service-account-private-key-file pki/sa.key --root-ca-file pki/ca.crt --use-service-account-credentials --service-cluster-ip-range $SERVICES
   [ "$NODE" = no ] || start scheduler "$bin/kube-scheduler" --kubeconfig scheduler.kubeconfig --secure-port 0 --leader-elect=false

@@ -108,6 +108,10 @@ class Cluster:
             time.sleep(0.2)
         raise AssertionError(f"{what}: not within {timeout:g} s; {last}")
 
+    def restart_api_server(self) -> bool:
+        """Kill the API server; it is started again. False on a cluster that is not the tests'."""
+        return self.provider.restart_api_server()
+
     def load_image(self, archive: Path) -> None:
         """Put the image of a docker-archive onto the nodes."""
         self.provider.load_image(archive)

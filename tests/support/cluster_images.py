@@ -38,6 +38,8 @@ class Image:
     dockerfile: Path
     extras: tuple[str, ...]
     """The extras of the distribution whose dependencies it holds."""
+    source: Path = CHECKOUT
+    """Where the project's source is."""
 
 
 WORKER = Image(
@@ -115,7 +117,7 @@ def choose_builder(*, announce: Announce = print) -> Builder:
 
 def _build(image: Image, builder: Builder, *, announce: Announce) -> Path:
     dependencies = _dependency_wheels(image, builder.python, announce=announce)
-    project = _project_wheel()
+    project = _project_wheel(image.source)
     key = _key([image.dockerfile.read_text(), builder.base, dependencies.name, project.name])
     stem = image.name.rpartition("/")[2].replace(":", "-")
     archive = cache_folder("images", "archives") / f"{stem}-{key}.tar"
@@ -126,7 +128,8 @@ def _build(image: Image, builder: Builder, *, announce: Announce) -> Path:
         context = Path(folder)
         shutil.copytree(dependencies, context / "wheels" / "dependencies")
         shutil.copytree(project, context / "wheels" / "project")
-        builder.build(image.name, image.dockerfile, context, _pyproject()["version"])
+        version = _pyproject(image.source)["version"]
+        builder.build(image.name, image.dockerfile, context, version)
     for outdated in archive.parent.glob(f"{stem}-*.tar"):
         outdated.unlink()
     partial = archive.with_suffix(".partial")
@@ -137,7 +140,7 @@ def _build(image: Image, builder: Builder, *, announce: Announce) -> Path:
 
 def _dependency_wheels(image: Image, python: str, *, announce: Announce) -> Path:
     """Fetch what the image needs, for its platform and Python, whatever runs here."""
-    project = _pyproject()
+    project = _pyproject(image.source)
     requirements = list(project["dependencies"])
     for extra in image.extras:
         requirements += project["optional-dependencies"][extra]
@@ -153,19 +156,19 @@ def _dependency_wheels(image: Image, python: str, *, announce: Announce) -> Path
     return _once(cache_folder("images", "wheels") / _key([*requirements, *target]), fetch)
 
 
-def _project_wheel() -> Path:
-    sources = [CHECKOUT / name for name in ("pyproject.toml", "README.md", "LICENSE")]
+def _project_wheel(source: Path) -> Path:
+    sources = [source / name for name in ("pyproject.toml", "README.md", "LICENSE")]
     for package in ("operator/perdure_operator", "worker_image/perdure"):
-        sources += sorted((CHECKOUT / package).rglob("*"))
+        sources += sorted((source / package).rglob("*"))
     contents = [
-        f"{path.relative_to(CHECKOUT)} {hashlib.sha256(path.read_bytes()).hexdigest()}"
+        f"{path.relative_to(source)} {hashlib.sha256(path.read_bytes()).hexdigest()}"
         for path in sources
         if path.is_file() and "__pycache__" not in path.parts
     ]
 
     def make(folder: Path) -> None:
         pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
-        run([*pip, "--wheel-dir", str(folder), str(CHECKOUT)], timeout=300)
+        run([*pip, "--wheel-dir", str(folder), str(source)], timeout=300)
 
     return _once(cache_folder("images", "project") / _key(contents), make)
 
@@ -181,8 +184,8 @@ def _once(folder: Path, make: Callable[[Path], None]) -> Path:
     return folder
 
 
-def _pyproject() -> dict[str, Any]:
-    project: dict[str, Any] = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+def _pyproject(source: Path) -> dict[str, Any]:
+    project: dict[str, Any] = tomllib.loads((source / "pyproject.toml").read_text())["project"]
     return project
 
 

@@ -48,6 +48,9 @@ class Provider(Protocol):
     def load_image(self, archive: Path) -> None:
         """Put the image of a docker-archive onto every node."""
 
+    def restart_api_server(self) -> bool:
+        """Kill the API server and wait until it is back; False where that cannot be done."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
@@ -117,6 +120,10 @@ class NamedContext:
             "PERDURE_TEST_OPERATOR_IMAGE"
         )
 
+    def restart_api_server(self) -> bool:
+        """Leave somebody else's API server alone."""
+        return False
+
 
 class Kind:
     """A kind cluster of its own name; one that is up already is used and left up."""
@@ -146,6 +153,12 @@ class Kind:
     def load_image(self, archive: Path) -> None:
         """Load the image into kind's node."""
         run(["kind", "load", "image-archive", archive, "--name", self._name], timeout=300)
+
+    def restart_api_server(self) -> bool:
+        """Kill the API server in the node; its kubelet starts it again."""
+        node = f"{self._name}-control-plane"
+        run(["docker", "exec", node, "pkill", "-KILL", "kube-apiserver"])
+        return True
 
 
 class Localkube:
@@ -187,6 +200,11 @@ class Localkube:
     def load_image(self, archive: Path) -> None:
         """Import the image into the node's containerd."""
         self._localkube("load", str(archive), timeout=300)
+
+    def restart_api_server(self) -> bool:
+        """Kill the API server and start it again."""
+        self._localkube("restart-apiserver", timeout=120)
+        return True
 
     def _lock_one(self, stack: ExitStack, announce: Announce) -> Path:
         for folder in self._folders:

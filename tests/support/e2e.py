@@ -121,11 +121,21 @@ def installed(cluster: Cluster, images: ClusterImages) -> Iterator[Release]:
             _uninstall(release, with_crds=not has_crds)
 
 
-def helm_install(cluster: Cluster, images: ClusterImages, namespace: str, *values: str) -> None:
-    """Install the chart with the images of this checkout, and wait until it is ready."""
+def helm_install(
+    cluster: Cluster, images: ClusterImages, namespace: str, *values: str, chart: Path = CHART
+) -> None:
+    """Install the chart with these images, and wait until it is ready."""
+    cluster.helm("install", "perdure", str(chart), *_settings(images, namespace, values))
+
+
+def helm_upgrade(cluster: Cluster, images: ClusterImages, namespace: str, *values: str) -> None:
+    """Upgrade an install to this checkout's chart and these images, and wait until it is ready."""
+    cluster.helm("upgrade", "perdure", str(CHART), *_settings(images, namespace, values))
+
+
+def _settings(images: ClusterImages, namespace: str, values: Sequence[str]) -> list[str]:
     given = [*values, *_image("image", images.operator), *_image("workerImage", images.worker)]
-    settings = ["-n", namespace, "--set", ",".join(given), "--wait", "--timeout", "120s"]
-    cluster.helm("install", "perdure", str(CHART), *settings)
+    return ["-n", namespace, "--set", ",".join(given), "--wait", "--timeout", "120s"]
 
 
 def _uninstall(release: Release, *, with_crds: bool) -> None:

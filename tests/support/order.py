@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +163,12 @@ def ledger_lines(ledger: Path, order_id: str) -> dict[str, list[dict[str, Any]]]
 
 
 def check_effects(
-    ledger: Path, order_id: str, history: list[HistoryEvent], *, once: bool = False
+    ledger: Path,
+    order_id: str,
+    history: list[HistoryEvent],
+    *,
+    once: bool = False,
+    effects: Sequence[str] = EFFECTS,
 ) -> None:
     """Each effect has one key, and was not called again once its result was recorded.
 
@@ -171,9 +177,10 @@ def check_effects(
         order_id: Whose.
         history: Of the order's run.
         once: No worker died: no activity may have been called twice at all.
+        effects: Those that it must have had.
     """
     calls = ledger_lines(ledger, order_id)
-    assert set(calls) == set(EFFECTS)
+    assert set(calls) == set(effects)
     for effect, entries in calls.items():
         assert len({entry["key"] for entry in entries}) == 1, (effect, entries)
 
