@@ -83,6 +83,17 @@ async def test_an_activity_with_a_pod_is_shown_at_once_and_owned_by_its_workflow
     assert "type" not in body["spec"]
 
 
+async def test_a_workflow_that_its_run_outlives_does_not_take_the_pods_along() -> None:
+    stage = Stage()
+    stage.apply(a_pool(), a_workflow(ORDER, deletionPolicy="Orphan"))
+    await stage.look(WORKFLOWS, ORDER)
+    stage.server.run.place(CONTAINER)
+    await stage.look_at_workflow()
+
+    (body,) = stage.cluster.all(ACTIVITIES)
+    assert "ownerReferences" not in body["metadata"]
+
+
 async def test_what_is_shown_is_not_made_again(stage: Stage) -> None:
     stage.server.run.place(CONTAINER)
     await stage.look_at_workflow()

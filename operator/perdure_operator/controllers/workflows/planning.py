@@ -107,8 +107,13 @@ def _plan_run(view: WorkflowView, run: RunFacts) -> Plan:
 
 def _show(view: WorkflowView, run: RunFacts) -> Plan:
     """Return the Activities for what has been open for long."""
+    # What the run outlives must not take the pods of its activities along.
+    is_owner = view.workflow.spec.deletion_policy is not DeletionPolicy.ORPHAN
     showing = Showing(
-        now=view.now, show_after=view.show_after, shown=view.shown, owner=view.workflow
+        now=view.now,
+        show_after=view.show_after,
+        shown=view.shown,
+        owner=view.workflow if is_owner else None,
     )
     return plan_showing(run.description, showing)
 
