@@ -17,6 +17,7 @@ from perdure.protocol import events as ev
 from perdure.protocol.failures import Failure
 from support.histories import RunDriver, assert_replays, open_drivers, replay
 from support.programs import Happening, Program, happenings, programs, workflow_of
+from support.stories import happen
 
 checked = settings(
     deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -28,43 +29,6 @@ def close_runs() -> Iterator[None]:
     yield
     while open_drivers:
         open_drivers.pop().evict()
-
-
-def happen(run: RunDriver, happening: Happening) -> None:  # noqa: C901 - one line a kind
-    """Let something happen, if it can."""
-    kind, number = happening
-    match kind:
-        case "activate" if len(run.events) > run.sent:
-            run.activate()
-        case "steps" if run.steps:
-            run.finish_steps()
-        case "some steps" if run.steps:
-            run.finish_steps(sorted(run.steps)[number % len(run.steps)])
-        case "complete" if run.activities:
-            run.complete_activity(_pick(run.activities, number), f"activity {number}")
-        case "fail" if run.activities:
-            run.fail_activity(_pick(run.activities, number))
-        case "time out" if run.activities:
-            run.time_out_activity(_pick(run.activities, number))
-        case "cancelled" if run.activities:
-            run.finish_cancelled_activity(_pick(run.activities, number))
-        case "fire" if run.timers:
-            run.fire(min(run.timers, key=lambda seq: (run.timers[seq], seq)))
-        case "tick" | "work":
-            run.signal(kind)
-        case "cancel":
-            run.cancel()
-        case "lose worker":
-            run.lose_worker()
-        case _ if kind in _CROSSINGS:
-            run.crossing.append(lambda run: happen(run, (_CROSSINGS[kind], number)))
-
-
-_CROSSINGS = {"tick crosses": "tick", "timer crosses": "fire", "activity crosses": "complete"}
-
-
-def _pick(numbered: dict[int, Any], number: int) -> int:
-    return sorted(numbered)[number % len(numbered)]
 
 
 def live(program: Program, story: Sequence[Happening], *, cached: bool) -> RunDriver:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
 from perdure.protocol import events as ev
 from perdure.protocol import verbs as vb
@@ -23,6 +24,7 @@ from perdure.protocol.failures import (
 )
 from perdure.protocol.payloads import Millis, Payload, Payloads
 from perdure.protocol.placements import Placement
+from perdure.protocol.retries import Effect, Retried, RetryPoint, RetryResponse
 from perdure.protocol.verbs import RunStatus
 from perdure_operator.controllers.server import error_for
 
@@ -119,6 +121,7 @@ class FakeRun:
             token=f"{self.run_id}.{request.seq}.{open_.attempt}.secret",
             input=self.inputs.get(request.seq, ()),
             placement=open_.placement,
+            idempotency_key=f"{self.run_id}:{request.seq}",
         )
 
     def report(self, request: vb.ReportActivityRequest) -> bool:
@@ -182,6 +185,8 @@ class FakeServer:
         self.is_away = False
         self.refusal: tuple[str, str] | None = None
         """The code and message that the next starts and signals are refused with."""
+        self.effects: tuple[Effect, ...] = ()
+        """What a run did after the point that its retry goes back to."""
         self.queues: tuple[vb.QueueDescription, ...] = ()
 
     async def call(self, request: Any) -> Any:
@@ -283,6 +288,35 @@ class FakeServer:
             run.record(ev.Resumed(identity=request.identity))
         return vb.Done()
 
+    def _retry(self, request: vb.RetryRequest) -> RetryResponse:
+        self._maybe_refuse()
+        earlier = self._find(request)
+        run_id = f"retry-{request.request_id}"
+        made = next((run for run in self.runs if run.run_id == run_id), None)
+        if made is None:
+            if earlier.status.is_open or earlier.status is RunStatus.COMPLETED:
+                raise error_for("Invalid", f"{request.workflow_id!r} cannot be retried")
+            if self._newest(request.namespace, request.workflow_id) is not earlier:
+                raise error_for("AlreadyStarted", f"{request.workflow_id!r} was followed")
+            made = self.follow(earlier, run_id, request.point)
+        return RetryResponse(
+            run_id=run_id, retried_run_id=earlier.run_id, event=2, effects=self.effects
+        )
+
+    def follow(
+        self, earlier: FakeRun, run_id: str, point: RetryPoint = RetryPoint.FAILED_STEP
+    ) -> FakeRun:
+        """Have a run retried, whoever asked for it."""
+        made = FakeRun(request=earlier.request, run_id=run_id)
+        if point is RetryPoint.FAILED_STEP:
+            made.signals = list(earlier.signals)
+        first = earlier.events[0].event
+        assert isinstance(first, ev.WorkflowStarted)
+        origin = Retried(run_id=earlier.run_id, event=2, point=point, time=START)
+        made.record(structs.replace(first, run_id=run_id, retried=origin))
+        self.runs.append(made)
+        return made
+
     def _describe(self, request: vb.DescribeRequest) -> vb.RunDescription:
         run = self._find(request)
         return vb.RunDescription(
@@ -304,6 +338,7 @@ class FakeServer:
             task_failure_cause=run.task_failure_cause,
             task_failure=run.task_failure,
             cancel_requested=run.cancel_requested,
+            retried=run.events[0].event.retried,
         )
 
     def _history(self, request: vb.HistoryRequest) -> vb.HistoryResponse:

@@ -398,7 +398,8 @@ def assert_replays(driver: RunDriver) -> None:
         recorded = [_without_server_fields(each.event) for each in activation.commands]
         asked = [_without_server_fields(each) for each in told.commands]
         assert asked == recorded, f"activation through {activation.through}"
-        assert told.activations == [Activation(activation.through, activation.started)]
+        asked = activation.recorded.event.asked
+        assert told.activations == [Activation(activation.through, activation.started, asked)]
     for count in driver.commits:
         _activate_fresh(driver, count, events[count - 1].time)
 
@@ -428,12 +429,19 @@ def _without_stacks(failure: Failure | None) -> Failure | None:
 
 
 def _completed(activation: Activation) -> Event:
-    return ev.WorkflowTaskCompleted(through=activation.through, started=activation.started)
+    return ev.WorkflowTaskCompleted(
+        through=activation.through, started=activation.started, asked=activation.asked
+    )
 
 
 def _with_boundary(step: Event, activation: Activation) -> Event:
     assert isinstance(step, (ev.StepCompleted, ev.StepFailed))
-    return msgspec.structs.replace(step, through=activation.through, started=activation.started)
+    return msgspec.structs.replace(
+        step,
+        through=activation.through,
+        started=activation.started,
+        asked=activation.asked,
+    )
 
 
 def _call(fn: Callable[..., Any], args: Iterable[Any]) -> Any:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from perdure.protocol import verbs as vb
+from perdure.protocol.retries import RetryResponse
 from perdure_operator.cluster import Manifest, ObjectKind, ObjectRef
 from perdure_operator.model import ObjectMeta, ResourceStatus
 
@@ -112,6 +113,14 @@ class ShowActivity:
     take: vb.TakeActivityRequest
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryRun:
+    """Have a new run of one that has ended; the request's id makes it one, however often asked."""
+
+    request: vb.RetryRequest
+    retry_id: str
+
+
 Action = (
     WriteStatus
     | SetFinalizer
@@ -124,6 +133,7 @@ Action = (
     | TakeAttempt
     | ReportAttempt
     | ShowActivity
+    | RetryRun
 )
 
 
@@ -215,6 +225,27 @@ class ImportRefused:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunRetried:
+    """There is a new run."""
+
+    retry_id: str
+    answer: RetryResponse
+
+    @property
+    def run_id(self) -> str:
+        """The new run."""
+        return self.answer.run_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryRefused:
+    """The run cannot be retried, and asking again would not help."""
+
+    retry_id: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectRefused:
     """The API server does not let the operator make an object: a right, a quota or a policy."""
 
@@ -284,6 +315,8 @@ Outcome = (
     | StartRefused
     | RunImported
     | ImportRefused
+    | RunRetried
+    | RetryRefused
     | SignalDelivered
     | SignalRefused
     | ObjectRefused

@@ -31,7 +31,10 @@ from perdure_operator.controllers.actions import (
     ObjectWritten,
     Outcome,
     ReportAttempt,
+    RetryRefused,
+    RetryRun,
     RunImported,
+    RunRetried,
     RunStarted,
     SetFinalizer,
     ShowActivity,
@@ -74,10 +77,12 @@ class Applier:
                 return await self._write_status(action)
             case SetFinalizer():
                 return await self._set_finalizer(action)
-            case ApplyObject(kind=kind, manifest=manifest):
-                return await self._make(kind, manifest, replace=True)
-            case CreateObject(kind=kind, manifest=manifest):
-                return await self._make(kind, manifest, replace=False)
+            case (
+                ApplyObject(kind=kind, manifest=manifest)
+                | CreateObject(kind=kind, manifest=manifest)
+            ):
+                replace = isinstance(action, ApplyObject)
+                return await self._make(kind, manifest, replace=replace)
             case DeleteObject(kind=kind, ref=ref, uid=uid):
                 await self._delete(kind, ref, uid)
                 return None
@@ -89,6 +94,8 @@ class Applier:
                 return await self._steer(action)
             case TakeAttempt() | ReportAttempt() | ShowActivity():
                 return await self._attempts.apply(action)
+            case RetryRun():
+                return await self._retry(action)
             case _:
                 assert_never(action)
 
@@ -145,6 +152,16 @@ class Applier:
             # Not found is the verb: the server is of a version that has none.
             return ImportRefused(message=str(error))
         return RunImported()
+
+    async def _retry(self, action: RetryRun) -> Outcome | None:
+        try:
+            answer = await self._server.call(action.request)
+        except AlreadyStartedError:
+            # Somebody else was faster; the next look at the run finds what they made.
+            return None
+        except (RequestRefusedError, RunNotFoundError) as error:
+            return RetryRefused(retry_id=action.retry_id, message=str(error))
+        return RunRetried(retry_id=action.retry_id, answer=answer)
 
     async def _steer(self, action: SteerRun) -> Outcome | None:
         signal_id = action.request.signal_id if isinstance(action.request, SignalRequest) else ""

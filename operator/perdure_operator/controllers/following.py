@@ -16,7 +16,7 @@ from perdure.protocol.verbs import (
     RunChange,
     WatchRequest,
 )
-from perdure_operator.cluster import WORKER_POOLS, ObjectRef
+from perdure_operator.cluster import WORKER_POOLS, WORKFLOWS, ObjectRef
 from perdure_operator.controllers.keys import RUNS, Key
 from perdure_operator.controllers.lanes import Sink
 from perdure_operator.controllers.server import ServerError
@@ -109,6 +109,7 @@ class Follower:
         key = self._world.roster.find(change.namespace, change.workflow_id)
         if key is None:
             self._notice_stray(change, delay=stray_delay)
+            self._suspect(change)
             return
         if self._is_known(key, change):
             return
@@ -120,6 +121,13 @@ class Follower:
         if change.status.is_open:
             ref = ObjectRef(namespace=change.namespace, name=change.workflow_id)
             self._queue.add(Key(RUNS, ref), delay=delay)
+
+    def _suspect(self, change: RunChange) -> None:
+        """Have a Workflow looked at that may be over no more: somebody has retried its run."""
+        if change.status.is_open and change.kind == "workflow":
+            key = Key(WORKFLOWS, ObjectRef(namespace=change.namespace, name=change.workflow_id))
+            self._world.roster.suspect(key)
+            self._queue.add(key)
 
     def _is_known(self, key: Key, change: RunChange) -> bool:
         """Tell whether a change is the echo of what we asked for ourselves.

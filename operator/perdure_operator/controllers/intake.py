@@ -55,8 +55,9 @@ class Intake:
         if is_gone:
             self._world.forget(key)
             return
-        self._enrol(key, body)
-        self._notice(key, event, body)
+        is_new = self._enrol(key, body)
+        # One that was over and is not any more may have missed what its run came to meanwhile.
+        self._notice(key, None if is_new else event, body)
 
     def notice_pool(self, event: str | None, body: Manifest) -> None:
         """Take an event of a WorkerPool."""
@@ -110,19 +111,21 @@ class Intake:
             ref = ObjectRef(namespace=metadata["namespace"], name=name)
             self._queue.add(Key(SCHEDULES, ref))
 
-    def _enrol(self, key: Key, body: Manifest) -> None:
+    def _enrol(self, key: Key, body: Manifest) -> bool:
+        """Have the object told of its run, if it is not over; return whether it was not before."""
         if body.get("status", {}).get("phase") in _FINAL_PHASES:
             self._world.roster.remove(key)
             self._world.shown.remove(key)
         elif key.kind == WORKFLOWS:
             name = body.get("spec", {}).get("workflowId") or key.ref.name
-            self._world.roster.put(key, name)
+            return self._world.roster.put(key, name)
         elif key.kind == ACTIVITIES:
             shows = body.get("spec", {}).get("scheduledBy")
             if shows:
                 self._world.shown.put(key, shows["runId"], shows["seq"])
             else:
-                self._world.roster.put(key, activity_id(key.ref.name))
+                return self._world.roster.put(key, activity_id(key.ref.name))
+        return False
 
     def _tell_dependents(self, ref: ObjectRef, pool: WorkerPool | None) -> None:
         for key in self._world.pools.to_be_told(ref, in_a_word(pool)):

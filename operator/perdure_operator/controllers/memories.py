@@ -63,6 +63,7 @@ class Roster:
         self._keys: dict[tuple[str, str], Key] = {}
         self._ids: dict[Key, tuple[str, str]] = {}
         self._seen: dict[Key, int] = {}
+        self._suspects: set[Key] = set()
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -71,13 +72,14 @@ class Roster:
         """Yield every object that is not over."""
         return iter(tuple(self._ids))
 
-    def put(self, key: Key, workflow_id: str) -> None:
-        """The object is not over, and its run has this id."""
+    def put(self, key: Key, workflow_id: str) -> bool:
+        """The object is not over, and its run has this id; return whether that is news."""
         if self._ids.get(key) == (key.ref.namespace, workflow_id):
-            return
+            return False
         self.remove(key)
         self._keys[key.ref.namespace, workflow_id] = key
         self._ids[key] = (key.ref.namespace, workflow_id)
+        return True
 
     def remove(self, key: Key) -> None:
         """The object is over or gone."""
@@ -85,6 +87,18 @@ class Roster:
         known = self._ids.pop(key, None)
         if known is not None and self._keys.get(known) == key:
             del self._keys[known]
+
+    def suspect(self, key: Key) -> None:
+        """A run goes on that may belong to this object, of which no open run is known."""
+        self._suspects.add(key)
+
+    def is_suspect(self, key: Key) -> bool:
+        """Tell whether the server is to be asked though the object is over."""
+        return key in self._suspects
+
+    def clear(self, key: Key) -> None:
+        """The server was asked."""
+        self._suspects.discard(key)
 
     def find(self, namespace: str, workflow_id: str) -> Key | None:
         """Return the object that a run belongs to, if it is to be told."""

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 from pydantic import ValidationError
 
 from perdure_operator.cluster import ACTIVITIES, WORKFLOWS, Manifest, ObjectKind, ObjectRef
-from perdure_operator.controllers.actions import Outcome, Plan, ServerAway, ref_of
+from perdure_operator.controllers.actions import Outcome, Plan, RunRetried, ServerAway, ref_of
 from perdure_operator.controllers.activities.ends import find_end
 from perdure_operator.controllers.activities.observing import (
     ActivityView,
@@ -25,9 +25,10 @@ from perdure_operator.controllers.pools.access import WorkerDefaults
 from perdure_operator.controllers.reconciling import converge
 from perdure_operator.controllers.runs import NoRun, RunFacts, find_own_run, observe_run
 from perdure_operator.controllers.verdicts import in_a_word
-from perdure_operator.controllers.views import R, RunView, is_over, known_run_id
+from perdure_operator.controllers.views import R, RunView, is_over, is_shown, known_run_id
 from perdure_operator.controllers.workflows.observing import WorkflowView
 from perdure_operator.controllers.workflows.planning import plan_workflow
+from perdure_operator.controllers.workflows.retrying import wants_retry
 from perdure_operator.controllers.workflows.starting import pool_name
 from perdure_operator.controllers.world import World
 from perdure_operator.model import FINALIZER, Activity, Workflow
@@ -46,6 +47,8 @@ class RunKind(Generic[R, V]):
     pool_name: Callable[[R], str]
     is_held: Callable[[R], bool]
     """Whether nothing is started now; then it is asked whether something was."""
+    is_wanted_again: Callable[[R], bool]
+    """Whether a run that is over is to be retried."""
     view: Callable[..., V]
     plan: Callable[[V], Plan]
 
@@ -62,18 +65,21 @@ class RunReconciler(Generic[R, V]):
         body = await self._world.read(key)
         if body is None:
             self._world.forget(key)
+            self._world.roster.clear(key)
             return Plan()
         try:
             self._kind.read(body)
         except ValidationError as error:
             return await self._set_aside(body, error)
-        return await converge(
+        plan = await converge(
             body,
             observe=self._observe,
             plan=self._kind.plan,
             applier=self._world.applier,
             wrote=partial(self._world.latest.wrote, key),
         )
+        self._world.roster.clear(key)
+        return plan
 
     async def _set_aside(self, body: Manifest, error: ValidationError) -> Plan:
         plan = plan_invalid(self._kind.kind, body, error, self._world.now())
@@ -118,10 +124,19 @@ class RunReconciler(Generic[R, V]):
         is_deleted = metadata.is_being_deleted
         is_free = is_deleted and FINALIZER not in metadata.finalizers
         is_away = any(isinstance(outcome, ServerAway) for outcome in outcomes)
-        if is_over(resource) or is_free or is_away:
+        key = Key(self._kind.kind, ref_of(metadata))
+        is_asked_again = self._kind.is_wanted_again(resource) or self._world.roster.is_suspect(key)
+        is_done = is_over(resource) and not is_asked_again
+        if is_done or is_free or is_away:
             return NoRun.NOT_ASKED
 
         namespace, workflow_id = metadata.namespace, self._kind.workflow_id(resource)
+        if not is_shown(resource):
+            # From here on whatever happens to the run is to be told.
+            self._world.roster.put(key, workflow_id)
+        if is_over(resource) and not any(isinstance(each, RunRetried) for each in outcomes):
+            # Somebody else may have retried it.
+            return await find_own_run(server, namespace, workflow_id, metadata.uid)
         run_id = known_run_id(resource, outcomes)
         if run_id:
             return await observe_run(server, namespace, workflow_id, run_id)
@@ -137,6 +152,7 @@ WORKFLOW_RUNS: RunKind[Workflow, WorkflowView] = RunKind(
     workflow_id=lambda workflow: workflow.workflow_id,
     pool_name=pool_name,
     is_held=lambda workflow: workflow.spec.cancel or workflow.spec.suspend,
+    is_wanted_again=wants_retry,
     view=WorkflowView,
     plan=plan_workflow,
 )
@@ -147,6 +163,7 @@ ACTIVITY_RUNS: RunKind[Activity, ActivityView] = RunKind(
     workflow_id=workflow_id_of,
     pool_name=lambda activity: activity.spec.worker_pool or "",
     is_held=lambda activity: activity.spec.cancel,
+    is_wanted_again=lambda _activity: False,
     view=ActivityView,
     plan=plan_activity,
 )

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar, overload
 
 from perdure.exceptions import PerdureError
 from perdure.protocol import verbs as vb
+from perdure.protocol.retries import RetryResponse
 
 R = TypeVar("R")
 
@@ -75,6 +76,8 @@ class Server(Protocol):
     async def call(self, request: vb.SuspendRequest) -> vb.Done: ...
     @overload
     async def call(self, request: vb.ResumeRequest) -> vb.Done: ...
+    @overload
+    async def call(self, request: vb.RetryRequest) -> RetryResponse: ...
     @overload
     async def call(self, request: vb.ResultRequest) -> vb.ResultResponse: ...
     @overload

@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 from perdure_operator.controllers.actions import (
     ObjectRefused,
     Outcome,
+    RunRetried,
     RunStarted,
     ServerAway,
     StartRefused,
@@ -34,8 +35,14 @@ class RunView(Generic[R]):
 
     @property
     def is_over(self) -> bool:
-        """Whether the status says for good how it ended."""
-        return is_over(self.resource)
+        """Whether the status says how it ended, and no other run has followed."""
+        return is_over(self.resource) and not self.has_followed
+
+    @property
+    def has_followed(self) -> bool:
+        """Whether the run is not the one that the status tells of: that one was retried."""
+        known = self.resource.status.run_id
+        return isinstance(self.run, RunFacts) and known not in (None, self.run.description.run_id)
 
     @property
     def has_finalizer(self) -> bool:
@@ -69,14 +76,20 @@ class RunView(Generic[R]):
 
 
 def is_over(resource: Workflow | Activity) -> bool:
-    """Tell whether an object's status says for good how it ended."""
+    """Tell whether an object's status says how it ended."""
     phase = resource.status.phase
     return phase is not None and phase.is_final
 
 
+def is_shown(resource: Workflow | Activity) -> bool:
+    """Tell whether an object shows an activity of a run that is not its own."""
+    return isinstance(resource, Activity) and resource.spec.scheduled_by is not None
+
+
 def known_run_id(resource: Workflow | Activity, outcomes: Sequence[Outcome]) -> str:
-    """Return the run that was started for an object, if one is known."""
+    """Return the newest run that there is for an object, if one is known."""
     if isinstance(resource, Activity) and resource.spec.scheduled_by is not None:
         return resource.spec.scheduled_by.run_id
-    started = (each.run_id for each in outcomes if isinstance(each, RunStarted))
+    made = (RunStarted, RunRetried)
+    started = (each.run_id for each in reversed(outcomes) if isinstance(each, made))
     return next(started, "") or resource.status.run_id or ""

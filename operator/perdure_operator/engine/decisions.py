@@ -11,6 +11,7 @@ from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
 from perdure.protocol import commands as cmd
 from perdure.protocol import events as ev
@@ -217,6 +218,7 @@ def record_progress(
         ev.WorkflowTaskCompleted(
             through=each.through,
             started=each.started,
+            asked=each.asked,
             busy=not progress.done,
             identity=identity,
             build_id=build_id,
@@ -278,7 +280,7 @@ def _boundaries(run: Run, progress: TaskProgress) -> tuple[Sequence[Activation],
 
 
 def _step_event(step: StepResult, boundary: Activation | None) -> Event:
-    through, started = (boundary.through, boundary.started) if boundary else (0, 0)
+    through, started, asked = structs.astuple(boundary) if boundary else (0, 0, 0)
     if step.failure is not None:
         return ev.StepFailed(
             seq=step.seq,
@@ -287,6 +289,7 @@ def _step_event(step: StepResult, boundary: Activation | None) -> Event:
             attempt=step.attempt,
             through=through,
             started=started,
+            asked=asked,
         )
     return ev.StepCompleted(
         seq=step.seq,
@@ -295,6 +298,7 @@ def _step_event(step: StepResult, boundary: Activation | None) -> Event:
         attempt=step.attempt,
         through=through,
         started=started,
+        asked=asked,
     )
 
 
@@ -357,7 +361,7 @@ def _complete(_run: Run, command: cmd.CompleteWorkflow, _now: Millis, _taken: se
 
 
 def _fail(_run: Run, command: cmd.FailWorkflow, _now: Millis, _taken: set[int]) -> Event:
-    return ev.WorkflowFailed(failure=command.failure)
+    return ev.WorkflowFailed(failure=command.failure, failed_seq=command.failed_seq)
 
 
 def _cancel(_run: Run, command: cmd.CancelWorkflow, _now: Millis, _taken: set[int]) -> Event:

@@ -57,7 +57,8 @@ def fold(run: Run, history: Iterable[HistoryEvent]) -> Run:
 
 def _workflow_started(run: Run, recorded: HistoryEvent, event: ev.WorkflowStarted) -> None:
     run.started = event
-    run.started_at = recorded.time
+    # The first event of a retry keeps the time that the code knows; the run itself is younger.
+    run.started_at = recorded.time if event.retried is None else event.retried.time
     run.last_resolution = recorded.id
 
 

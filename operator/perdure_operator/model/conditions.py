@@ -30,9 +30,11 @@ class ConditionType(StrEnum):
     STALLED = "Stalled"
     """Abnormal-true: there is no progress, and somebody has to change something."""
     COMPLETE = "Complete"
-    """The run or activity is over and succeeded. Never becomes false again."""
+    """The run or activity is over and succeeded. Gone again only when the run is retried."""
     FAILED = "Failed"
-    """The run or activity is over and did not succeed. Never becomes false again."""
+    """The run or activity is over and did not succeed. Gone again only when the run is retried."""
+    RETRIED = "Retried"
+    """Of a Workflow with ``spec.retries``: whether the last of them made a new run."""
     WORKERS_READY = "WorkersReady"
     """Workers can take the tasks there are: some are ready, or none is needed."""
 
@@ -71,6 +73,14 @@ class Reason(StrEnum):
     """It was ended from outside, without being asked."""
     TIMED_OUT = "TimedOut"
     """It did not end within its timeout."""
+
+    # Retried.
+    RETRIED = "RunRetried"
+    """There is a new run; the message says where it began."""
+    RETRY_REFUSED = "RetryRefused"
+    """The run cannot be retried like that; the message says why."""
+    RETRY_HELD = "RetryHeld"
+    """``spec.cancel`` or ``spec.suspend`` is set: the run is retried when that is taken back."""
 
     # Stalled.
     INVALID_SPEC = "InvalidSpec"

@@ -32,6 +32,7 @@ from perdure_operator.model.workerpool import WorkerSpec
 
 MAX_ARGUMENTS = 64
 MAX_SIGNALS = 512
+MAX_RETRIES = 64
 
 RESULT_LIMIT_BYTES = 8192
 """A longer result is left out of the status; ``perdure result`` prints it."""
@@ -77,6 +78,33 @@ class Signal(SpecModel):
     """The arguments, in order."""
 
 
+class RetryFrom(StrEnum):
+    """Where a retry begins."""
+
+    FAILED_STEP = "FailedStep"
+    """At what made the run end; nothing that was done before or beside it is done again."""
+    START = "Start"
+    """At the beginning, with the same input and all signals."""
+
+
+class Retry(SpecModel):
+    """A wish to have a run that has ended go on, fulfilled once."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel_rules(
+            cel(
+                "self == oldSelf",
+                "a retry cannot be changed once it is there: append another one with a new id",
+            )
+        )
+    )
+
+    id: Annotated[str, Field(min_length=1, max_length=63)]
+    """What tells this retry from all others of this Workflow."""
+    from_: Annotated[RetryFrom, Field(alias="from")] = RetryFrom.FAILED_STEP
+    """Where it begins: FailedStep (what was done is not done again) or Start."""
+
+
 class WorkflowSpec(SpecModel):
     """The run that is wanted."""
 
@@ -95,6 +123,7 @@ class WorkflowSpec(SpecModel):
                     "suspend",
                     "cancel",
                     "signals",
+                    "retries",
                     "ttlSecondsAfterFinished",
                     "deletionPolicy",
                 ),
@@ -135,6 +164,21 @@ class WorkflowSpec(SpecModel):
         UniqueBy("id"),
     ] = ()
     """Messages for the run, each delivered once. Append to the list; leave what is in it."""
+    retries: Annotated[
+        tuple[Retry, ...],
+        Field(
+            max_length=MAX_RETRIES,
+            json_schema_extra=cel_rules(
+                cel(
+                    "oldSelf.all(old, self.exists(new, new.id == old.id))",
+                    "retries can only be appended: leave those that are there in the list",
+                )
+            ),
+        ),
+        UniqueBy("id"),
+    ] = ()
+    """Append one to have a run that has ended go on: what failed is done again. Each is done once;
+    one that is seen before the run has ended is not needed, and does nothing."""
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
     """How many seconds after its end the Workflow is deleted. Without it: never."""
     deletion_policy: DeletionPolicy = DeletionPolicy.CANCEL
@@ -198,6 +242,30 @@ class Checkpoint(StatusModel):
     """The events."""
 
 
+class RetryOutcome(StrEnum):
+    """What became of a wish to retry."""
+
+    RETRIED = "Retried"
+    """There is a new run."""
+    REFUSED = "Refused"
+    """There is none, and the message says why."""
+    NOT_NEEDED = "NotNeeded"
+    """The run had not ended when the wish was seen."""
+
+
+class RetryRecord(StatusModel):
+    """What became of one of ``spec.retries``."""
+
+    id: Annotated[str, Field(max_length=63)]
+    """Its id."""
+    outcome: RetryOutcome
+    """Retried, Refused or NotNeeded."""
+    run_id: Annotated[str, Field(max_length=255)] | None = None
+    """The run that it made."""
+    message: Annotated[str, Clipped(512)] = ""
+    """Where the new run began, and what the earlier one did after that; or why there is none."""
+
+
 class WorkflowStatus(ResourceStatus):
     """How the run is doing."""
 
@@ -230,6 +298,17 @@ class WorkflowStatus(ResourceStatus):
         Field(max_length=MAX_SIGNALS, json_schema_extra={"x-kubernetes-list-type": "set"}),
     ] = ()
     """The ids of the signals that the run has received."""
+    retries: Annotated[
+        tuple[RetryRecord, ...],
+        Field(
+            max_length=MAX_RETRIES,
+            json_schema_extra={
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["id"],
+            },
+        ),
+    ] = ()
+    """What became of each of spec.retries."""
     pending_activities: Annotated[int, Field(ge=0)] = 0
     """How many activities of the run are open."""
 

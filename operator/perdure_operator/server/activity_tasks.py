@@ -14,6 +14,7 @@ from perdure.protocol import events as ev
 from perdure.protocol import messages as msg
 from perdure.protocol.messages import AttemptRef
 from perdure.protocol.payloads import Millis, Payloads
+from perdure.protocol.retries import idempotency_key
 from perdure_operator.engine import attempts, decisions, placing
 from perdure_operator.engine.transitions import NEVER, OpenActivity, Transition
 from perdure_operator.server.alarms import Alarm, Alarms
@@ -146,6 +147,7 @@ class ActivityTasks:
                 heartbeat_timeout=scheduled.heartbeat_timeout,
                 heartbeat_details=activity.heartbeat_details,
                 standalone=not hot.run.is_workflow,
+                idempotency_key=_unusual_key(hot, activity.seq),
             )
         )
 
@@ -339,3 +341,9 @@ class ActivityTasks:
 
 def _ref(hot: HotRun, activity: OpenActivity) -> AttemptRef:
     return AttemptRef(hot.run_id, activity.seq, activity.attempt)
+
+
+def _unusual_key(hot: HotRun, seq: int) -> str:
+    """Return the activity's idempotency key, or nothing when the worker makes it itself."""
+    start = hot.run.start
+    return idempotency_key(hot.run_id, start.keys, seq) if start.keys else ""

@@ -104,6 +104,7 @@ def description(hot: HotRun, now: Millis, *, has_operator: bool = True) -> RunDe
         task_failure=failure,
         cancel_requested=run.cancel_requested,
         watched=run.watched,
+        retried=run.start.retried,
     )
 
 

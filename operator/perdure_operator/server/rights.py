@@ -33,6 +33,7 @@ VERBS_OF_TARGETS: dict[type[vb.TargetRequest], str] = {
     vb.TerminateRequest: "patch",
     vb.SuspendRequest: "patch",
     vb.ResumeRequest: "patch",
+    vb.RetryRequest: "patch",
     vb.QueryRequest: "get",
     vb.ResultRequest: "get",
     vb.DescribeRequest: "get",

@@ -15,6 +15,7 @@ import msgspec
 from perdure.protocol import verbs as vb
 from perdure.protocol.events import ActivityScheduled
 from perdure.protocol.payloads import Payload
+from perdure.protocol.retries import idempotency_key
 from perdure_operator.engine import attempts, decisions, placing
 from perdure_operator.engine.transitions import OpenActivity
 from perdure_operator.server.errors import VerbError, unavailable
@@ -101,6 +102,7 @@ def _taken(
         heartbeat_timeout=scheduled.heartbeat_timeout,
         heartbeat_details=activity.heartbeat_details,
         cancel_requested=activity.cancel_requested,
+        idempotency_key=idempotency_key(hot.run_id, hot.run.start.keys, activity.seq),
     )
 
 

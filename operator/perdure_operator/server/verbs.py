@@ -11,12 +11,13 @@ from perdure.protocol import events as ev
 from perdure.protocol import verbs as vb
 from perdure.protocol.messages import RunRef
 from perdure.protocol.payloads import Payloads
+from perdure.protocol.retries import RetryResponse
 from perdure.protocol.verbs import IdConflictPolicy, IdReusePolicy, RunStatus
 from perdure_operator.engine import decisions
 from perdure_operator.engine.errors import RefusedError, RunClosedError
 from perdure_operator.engine.runs import Run
 from perdure_operator.engine.transitions import RunRow
-from perdure_operator.server import describing, importing, limits, taking
+from perdure_operator.server import describing, importing, limits, retrying, taking
 from perdure_operator.server.errors import VerbError, unavailable
 from perdure_operator.server.host import Host
 from perdure_operator.server.keeping import HotRun, LostError
@@ -44,6 +45,7 @@ class Verbs:
             vb.TerminateRequest: self.terminate,
             vb.SuspendRequest: self.suspend,
             vb.ResumeRequest: self.resume,
+            vb.RetryRequest: self.retry,
             vb.ResultRequest: self.result,
             vb.DescribeRequest: self.describe,
             vb.TakeActivityRequest: self.take_activity,
@@ -85,6 +87,10 @@ class Verbs:
     async def import_(self, request: vb.ImportRequest) -> vb.ImportResponse:
         """Make a run from its whole history."""
         return await importing.import_run(self._host, request)
+
+    async def retry(self, request: vb.RetryRequest) -> RetryResponse:
+        """Make a new run of a closed one."""
+        return await retrying.retry_run(self._host, request, await self._row(request))
 
     async def _existing(self, request: vb.StartRequest, known: RunRow) -> vb.StartResponse | None:
         """Answer from the run that there is, or return ``None`` if another may be made."""

@@ -12,7 +12,8 @@ from perdure.cli.verbs import run
 
 VERBS = [
     "run", "dev", "worker", "start", "list", "show", "logs", "result", "signal", "query",
-    "suspend", "resume", "cancel", "terminate",
+    "suspend", "resume",
+    "retry", "cancel", "terminate",
 ]  # fmt: skip
 
 

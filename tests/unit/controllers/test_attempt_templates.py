@@ -24,7 +24,7 @@ def job_of(arguments: str = "[]", heartbeat: str = "", **template: Any) -> Manif
         activity=Activity.from_manifest(body), name="job-1", workflow_id="w", run_id="r", seq=4,
         number=2,
     )  # fmt: skip
-    given = Given(token="t.o.k", arguments=arguments, heartbeat=heartbeat)
+    given = Given(token="t.o.k", arguments=arguments, idempotency_key="r:4", heartbeat=heartbeat)
     return build_container_job(attempt, DEFAULTS, given)
 
 

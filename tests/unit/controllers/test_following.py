@@ -112,6 +112,7 @@ async def test_closed_runs_that_belong_to_no_open_object_are_passed_over() -> No
 async def test_an_open_run_that_code_started_is_looked_at_once_the_objects_are_known() -> None:
     stage = Stage(WatchResponse(cursor=5, changes=(change(workflow_id="of-code"),)))
     await stage.run("follow_runs", seconds=FIRST_STRAY_DELAY / 2)
+    assert await stage.queue.take() == Key(WORKFLOWS, ref("of-code")), "it may be a retry"
     assert stage.queue.ready == 0
 
     await asyncio.sleep(FIRST_STRAY_DELAY / 2)
@@ -127,6 +128,15 @@ async def test_an_activity_that_is_shown_is_looked_at_whatever_its_workflow_show
 
     assert await stage.queue.take() == shown
     assert len(stage.queue) == 0
+
+
+async def test_an_open_run_of_an_object_that_is_over_may_be_its_retry() -> None:
+    stage = Stage(WatchResponse(cursor=5, changes=(change(workflow_id="retried"),)))
+    await stage.run("follow_runs")
+
+    key = Key(WORKFLOWS, ref("retried"))
+    assert await stage.queue.take() == key
+    assert stage.world.roster.is_suspect(key)
 
 
 async def test_what_the_status_tells_already_is_no_news() -> None:

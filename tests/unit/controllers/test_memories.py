@@ -68,6 +68,8 @@ async def test_events_are_counted_by_kind(desk: Desk) -> None:
 
 
 async def test_the_event_of_our_own_write_tells_nothing_new(desk: Desk) -> None:
+    desk.intake.notice_run(WORKFLOWS, "ADDED", stored(a_workflow(), "6"))
+    await desk.queued()
     desk.world.latest.wrote(WORKFLOW, stored(a_workflow(), "7"))
     desk.world.latest.wrote(WORKFLOW, stored(a_workflow(), "8"))
     desk.intake.notice_run(WORKFLOWS, "MODIFIED", stored(a_workflow(), "7"))
@@ -75,6 +77,17 @@ async def test_the_event_of_our_own_write_tells_nothing_new(desk: Desk) -> None:
     assert await desk.queued() == []
 
     desk.intake.notice_run(WORKFLOWS, "MODIFIED", stored(a_workflow(), "9"))
+    assert await desk.queued() == [WORKFLOW]
+
+
+async def test_an_object_that_is_over_no_more_is_looked_at_though_we_wrote_so(desk: Desk) -> None:
+    over = stored(a_workflow(), "6")
+    over["status"] = {"phase": "Failed"}
+    desk.intake.notice_run(WORKFLOWS, "MODIFIED", over)
+    await desk.queued()
+    desk.world.latest.wrote(WORKFLOW, stored(a_workflow(), "7"))
+    desk.intake.notice_run(WORKFLOWS, "MODIFIED", stored(a_workflow(), "7"))
+
     assert await desk.queued() == [WORKFLOW]
 
 

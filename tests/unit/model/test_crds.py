@@ -169,7 +169,10 @@ def test_short_names_are_not_shared_nor_those_of_other_projects() -> None:
 
 
 MUTABLE = {
-    "Workflow": {"suspend", "cancel", "signals", "ttlSecondsAfterFinished", "deletionPolicy"},
+    "Workflow": {
+        *("suspend", "cancel", "signals", "retries"),
+        *("ttlSecondsAfterFinished", "deletionPolicy"),
+    },
     "Activity": {"cancel", "ttlSecondsAfterFinished"},
 }
 

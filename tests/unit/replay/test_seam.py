@@ -38,7 +38,7 @@ def test_an_activation_says_what_it_was_told_and_when() -> None:
     instance = new_instance(run)
     told = instance.activate(tuple(run.events), started=EPOCH + 5, complete=True)
 
-    assert told.activations == [Activation(1, EPOCH + 5)]
+    assert told.activations == [Activation(1, EPOCH + 5, 1)]
     assert [each.name for each in told.start_steps] == ["echo"]
     assert (told.commands, told.cancel_steps, told.closed) == ([], [], False)
     instance.close()
@@ -61,7 +61,7 @@ def test_an_activation_that_asks_for_nothing_is_reported_all_the_same() -> None:
     run.activate()
     run.signal("say", "one")
 
-    assert run.activate().activations == [Activation(2, EPOCH)]
+    assert run.activate().activations == [Activation(2, EPOCH, 1)]
     run.finish_steps().signal("say", "two").play()
     assert run.result == ["one", "two"]
     assert run.kinds() == [
@@ -84,7 +84,7 @@ def test_recorded_activations_are_not_reported_again() -> None:
     run.evict()
     told = run.signal("say", "one").activate()
 
-    assert told.activations == [Activation(len(run.events) - 1, EPOCH)]
+    assert told.activations == [Activation(len(run.events) - 1, EPOCH, 1)]
     assert told.start_steps == []
 
 

@@ -54,6 +54,7 @@ TABLE: list[tuple[vb._Verb, list[str]]] = [
     (vb.TerminateRequest(**TARGET), ["patch workflows shop:order-42"]),
     (vb.SuspendRequest(**TARGET), ["patch workflows shop:order-42"]),
     (vb.ResumeRequest(**TARGET), ["patch workflows shop:order-42"]),
+    (vb.RetryRequest(**TARGET), ["patch workflows shop:order-42"]),
     (vb.QueryRequest(**TARGET, name="state"), ["get workflows shop:order-42"]),
     (vb.ResultRequest(**TARGET), ["get workflows shop:order-42"]),
     (vb.DescribeRequest(**TARGET), ["get workflows shop:order-42"]),

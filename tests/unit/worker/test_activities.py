@@ -170,6 +170,13 @@ async def test_a_sync_activity_runs_in_the_threads_that_are_given(wire, converte
     assert "from mine" in converter.from_payload(report.result)
 
 
+async def test_an_attempt_of_a_retried_run_has_the_key_that_the_server_says(worker):
+    worker.say(task("look_at_itself", idempotency_key="run-0:3"))
+    await worker.hear(ActivityReport)
+    (info,) = began
+    assert info.idempotency_key == "run-0:3"
+
+
 async def test_an_attempt_knows_itself(worker, converter):
     worker.say(
         task(

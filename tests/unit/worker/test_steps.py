@@ -74,7 +74,7 @@ async def test_a_step_is_reported_with_the_activation_that_asked_for_it(wire, hi
     worker = wire(workflows=[AddsUp])
     assert begin(worker, history, "AddsUp") == []
     report = await worker.hear(TaskProgress)
-    assert report.activations == (Activation(1, history.now + 5),)
+    assert report.activations == (Activation(1, history.now + 5, 1),)
     assert [(step.seq, step.name, step.result) for step in report.steps] == [
         (1, "add", converter.to_payload(3))
     ]
@@ -92,7 +92,7 @@ async def test_the_code_goes_on_only_when_the_result_is_on_disk(wire, history, c
     worker.say(told(history, ev.StepCompleted(seq=1, name="add", result=result, through=1)))
     report = await worker.hear(TaskProgress)
     assert calls == [(1, 2), (3, 4)]
-    assert (report.number, report.activations) == (2, (Activation(2, history.now),))
+    assert (report.number, report.activations) == (2, (Activation(2, history.now, 2),))
 
     result = converter.to_payload(7)
     answers = worker.say(told(history, ev.StepCompleted(seq=2, name="add", result=result)))
@@ -100,7 +100,7 @@ async def test_the_code_goes_on_only_when_the_result_is_on_disk(wire, history, c
         TaskProgress(
             task=1,
             number=3,
-            activations=(Activation(3, history.now),),
+            activations=(Activation(3, history.now, 2),),
             commands=(cmd.CompleteWorkflow(result=result),),
             done=True,
         ),
@@ -143,8 +143,8 @@ async def test_a_task_is_given_back_when_its_steps_have_come_back(wire, history,
     (report,) = worker.say(told(history, completed[2]))
     assert report.done
     assert report.activations == (
-        Activation(3, history.now - 1_000),
-        Activation(4, history.now),
+        Activation(3, history.now - 1_000, 3),
+        Activation(4, history.now, 3),
     )
 
 
@@ -302,7 +302,7 @@ async def test_a_step_that_nobody_waits_for_is_cancelled_and_not_reported(wire, 
     started = ev.TimerStarted(seq=1, delay=60_000, fires=1)
     (report,) = worker.say(told(history, started, ev.TimerFired(seq=1)))
     assert report.done
-    assert report.activations == (Activation(4, history.now),)
+    assert report.activations == (Activation(4, history.now, 2),)
     assert run.steps == {}
     await asyncio.gather(step._task, return_exceptions=True)
     assert worker.take() == []

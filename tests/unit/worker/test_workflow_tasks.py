@@ -80,7 +80,7 @@ async def test_commands_are_reported_with_their_activation_and_the_task_is_given
         TaskProgress(
             task=1,
             number=1,
-            activations=(Activation(1, history.now + 5),),
+            activations=(Activation(1, history.now + 5, 1),),
             commands=(cmd.StartTimer(seq=1, delay=60_000),),
             done=True,
         )

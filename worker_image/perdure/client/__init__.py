@@ -39,6 +39,7 @@ from perdure.client._executions import (
     WorkflowHistory,
 )
 from perdure.client._options import StartActivityOptions, StartWorkflowOptions
+from perdure.client._retries import WorkflowRetry
 from perdure.client._service import Service
 from perdure.client._tokens import TokenFile
 from perdure.client._workflow_handle import WorkflowHandle
@@ -70,4 +71,5 @@ __all__ = [
     "WorkflowHistory",
     "WorkflowQueryFailedError",
     "WorkflowQueryRejectedError",
+    "WorkflowRetry",
 ]

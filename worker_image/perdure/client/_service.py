@@ -24,6 +24,7 @@ from perdure.client._errors import RPCError, RPCStatusCode
 from perdure.client._tokens import TokenFile
 from perdure.client._transport import CallFailed, Transport
 from perdure.protocol import verbs
+from perdure.protocol.retries import RetryResponse
 
 _TIMEOUT = 30.0
 """Seconds for one attempt, beside the time that the request asks the server to wait."""
@@ -106,6 +107,10 @@ class Service:
         *,
         timeout: timedelta | None = None,
     ) -> verbs.Done: ...
+    @overload
+    async def call(
+        self, request: verbs.RetryRequest, *, timeout: timedelta | None = None
+    ) -> RetryResponse: ...
     @overload
     async def call(
         self, request: verbs.QueryRequest, *, timeout: timedelta | None = None
@@ -228,7 +233,7 @@ def _waiting(request: Any) -> float:
 
 def _harmless_twice(request: Any) -> bool:
     match request:
-        case verbs.StartRequest(request_id=identifier):
+        case verbs.StartRequest(request_id=identifier) | verbs.RetryRequest(request_id=identifier):
             return bool(identifier)
         case verbs.SignalRequest(signal_id=identifier):
             return bool(identifier)

@@ -154,6 +154,8 @@ class ActivityError(FailureError):
         self.activity_id = activity_id
         self.retry_state = retry_state
         """Why it is not tried again."""
+        self.seq = 0
+        """The number that the run's history has it under; 0 when unknown."""
 
 
 def is_cancelled_exception(exception: BaseException) -> bool:

@@ -69,6 +69,8 @@ class FailWorkflow(_Command, frozen=True, kw_only=True, omit_defaults=True):
     """The run has raised."""
 
     failure: Failure
+    failed_seq: int = 0
+    """The activity or step whose failure made it raise; 0: the code raised of itself."""
 
 
 class CancelWorkflow(_Command, frozen=True, kw_only=True, omit_defaults=True):

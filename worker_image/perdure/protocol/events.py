@@ -26,6 +26,7 @@ import msgspec
 from perdure.protocol.failures import Failure, RetryState
 from perdure.protocol.payloads import Millis, Payload, Payloads, RetryPolicy
 from perdure.protocol.placements import Placement
+from perdure.protocol.retries import KeyRange, Retried
 
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag=True):
@@ -40,7 +41,7 @@ class WorkflowStarted(_Event, frozen=True, kw_only=True, omit_defaults=True):
     task_queue: str
     input: Payloads = ()
     run_id: str
-    """Also seeds the run's random numbers."""
+    """Also seeds the run's random numbers, unless ``seed`` does."""
     kind: str = "workflow"
     """``workflow``, or ``activity`` for an activity that a client started on its own."""
     attempt: int = 1
@@ -53,6 +54,12 @@ class WorkflowStarted(_Event, frozen=True, kw_only=True, omit_defaults=True):
     identity: str = ""
     request_id: str = ""
     """What makes starting twice with the same request harmless."""
+    retried: Retried | None = None
+    """Set when the run is a retry of an earlier one."""
+    seed: str = ""
+    """Seeds the random numbers instead of the run id: what the earlier run drew is drawn again."""
+    keys: tuple[KeyRange, ...] = ()
+    """Whose idempotency keys the first numbers have, in ascending order; later ones its own."""
 
 
 class WorkflowTaskCompleted(_Event, frozen=True, kw_only=True, omit_defaults=True):
@@ -62,6 +69,8 @@ class WorkflowTaskCompleted(_Event, frozen=True, kw_only=True, omit_defaults=Tru
     """The last event that the activation had been told."""
     started: Millis
     """When the activation's task was handed out: the workflow's time during it."""
+    asked: int = 0
+    """The highest number (``seq``) that the code had taken by the end of the activation."""
     busy: bool = False
     """Steps of the run were still running: its task goes on."""
     identity: str = ""
@@ -153,6 +162,8 @@ class StepCompleted(_Event, frozen=True, kw_only=True, omit_defaults=True):
     """See the module; 0 when a WorkflowTaskCompleted says it already."""
     started: Millis = 0
     """With ``through``: the time of that activation."""
+    asked: int = 0
+    """With ``through``: as in :class:`WorkflowTaskCompleted`."""
 
 
 class StepFailed(_Event, frozen=True, kw_only=True, omit_defaults=True):
@@ -164,6 +175,7 @@ class StepFailed(_Event, frozen=True, kw_only=True, omit_defaults=True):
     attempt: int = 1
     through: int = 0
     started: Millis = 0
+    asked: int = 0
 
 
 class TimerStarted(_Event, frozen=True, kw_only=True, omit_defaults=True):
@@ -228,6 +240,8 @@ class WorkflowFailed(_Event, frozen=True, kw_only=True, omit_defaults=True):
     """The run raised. Command event of ``FailWorkflow``."""
 
     failure: Failure
+    failed_seq: int = 0
+    """The activity or step whose failure made it raise; 0: the code raised of itself."""
 
 
 class WorkflowCanceled(_Event, frozen=True, kw_only=True, omit_defaults=True):
@@ -298,6 +312,9 @@ RESOLUTIONS = (
     CancelRequested,
 )
 """What workflow code is told (besides the start itself)."""
+
+ACTIVITY_ENDS = (ActivityCompleted, ActivityFailed, ActivityTimedOut, ActivityCanceled)
+"""How an activity is over; the attempt that ended it is recorded right before."""
 
 CLOSING_EVENTS = (
     WorkflowCompleted,

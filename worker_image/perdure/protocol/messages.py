@@ -79,6 +79,8 @@ class Activation(msgspec.Struct, frozen=True, array_like=True):
 
     through: int
     started: Millis
+    asked: int = 0
+    """The highest number that the code has taken by now."""
 
 
 class StepResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -232,6 +234,8 @@ class ActivityTask(_Message, frozen=True, kw_only=True, omit_defaults=True):
     heartbeat_details: Payloads = ()
     """Of the attempt before."""
     standalone: bool = False
+    idempotency_key: str = ""
+    """Empty: the usual one, the attempt's run id and number with a colon between."""
 
 
 class ReportAccepted(_Message, frozen=True, kw_only=True, omit_defaults=True):

@@ -54,6 +54,8 @@ class TakeActivityResponse(_Verb, frozen=True, kw_only=True, omit_defaults=True)
     heartbeat_details: Payloads = ()
     """The newest ones: of the attempt before, until this one beats."""
     cancel_requested: bool = False
+    idempotency_key: str = ""
+    """The same for every attempt, also where a retry of the run runs it again."""
 
 
 class ReportActivityRequest(_Verb, frozen=True, kw_only=True, omit_defaults=True):

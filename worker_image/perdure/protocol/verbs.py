@@ -14,6 +14,7 @@ from perdure.protocol.failures import Failure
 from perdure.protocol.payloads import Millis, Payload, Payloads, RetryPolicy
 from perdure.protocol.placements import Placement
 from perdure.protocol.requests import TargetRequest as TargetRequest  # noqa: PLC0414 - part of the verbs
+from perdure.protocol.retries import Retried, RetryPoint, RetryResponse
 from perdure.protocol.statuses import IdConflictPolicy as IdConflictPolicy  # noqa: PLC0414 - part of the verbs
 from perdure.protocol.statuses import IdReusePolicy as IdReusePolicy  # noqa: PLC0414 - part of the verbs
 from perdure.protocol.statuses import RunStatus as RunStatus  # noqa: PLC0414 - part of the verbs
@@ -134,6 +135,19 @@ class Done(_Verb, frozen=True, kw_only=True, omit_defaults=True):
     """It is on disk."""
 
 
+class RetryRequest(TargetRequest, frozen=True, kw_only=True, omit_defaults=True):
+    """``retry``: make a new run of a closed one. Answered with :class:`RetryResponse`.
+
+    It has the same workflow id, type, queue, input, memo and timeouts, which begin anew.
+    """
+
+    point: RetryPoint = RetryPoint.FAILED_STEP
+    request_id: str = ""
+    """The same non-empty id again is the same retry: the run that it made is returned."""
+    reason: str = ""
+    identity: str = ""
+
+
 class ResultRequest(TargetRequest, frozen=True, kw_only=True, omit_defaults=True):
     """``result``: wait for a run's end, ``wait`` at most. Answered with :class:`ResultResponse`."""
 
@@ -209,6 +223,8 @@ class RunDescription(RunSummary, frozen=True, kw_only=True, omit_defaults=True):
     cancel_requested: bool = False
     watched: bool = False
     """Whether ``watch`` tells of it."""
+    retried: Retried | None = None
+    """Set when it is a retry of an earlier run."""
 
 
 class HistoryRequest(TargetRequest, frozen=True, kw_only=True, omit_defaults=True):
@@ -373,6 +389,7 @@ VERBS: dict[type[msgspec.Struct], tuple[str, type[msgspec.Struct]]] = {
     TerminateRequest: ("terminate", Done),
     SuspendRequest: ("suspend", Done),
     ResumeRequest: ("resume", Done),
+    RetryRequest: ("retry", RetryResponse),
     ResultRequest: ("result", ResultResponse),
     DescribeRequest: ("describe", RunDescription),
     TakeActivityRequest: ("take-activity", TakeActivityResponse),

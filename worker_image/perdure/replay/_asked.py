@@ -25,6 +25,7 @@ class StepInvocation:
     activity: str = ""
     """The registered name, when an activity is run as a step: the worker's own callable of that
     name goes before ``fn``, which may be a method without its object."""
+    idempotency_key: str = ""
 
 
 class Asked:

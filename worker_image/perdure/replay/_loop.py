@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import zlib
 from asyncio import tasks as _tasks
 from asyncio.events import _get_running_loop, _set_running_loop
 from collections import deque
@@ -72,14 +73,14 @@ class RunTask(asyncio.Task[T]):
 class DeterministicLoop(RefusingLoop):
     """An event loop without clock, threads or I/O."""
 
-    def __init__(self, keeper: TimerKeeper, salt: int) -> None:
+    def __init__(self, keeper: TimerKeeper) -> None:
         self._keeper = keeper
         self._ready: deque[asyncio.Handle] = deque()
         # In the order made. Kept until done: the garbage collector must not decide who lives.
         self._tasks: dict[asyncio.Task[Any], None] = {}
         self._now_ms: Millis = 0
         # Different runs' tasks get different hashes: asyncio keeps all of them in one set.
-        self._next_key = salt
+        self._next_key = 0
         self._exception_handler: Callable[..., Any] | None = None
         self._task_count = 0
         self._torn_down = False
@@ -127,6 +128,10 @@ class DeterministicLoop(RefusingLoop):
         self._ready.clear()
         tasks, self._tasks = self._tasks, {}
         return [each for each in tasks if not each.done()]
+
+    def seed(self, seed: str) -> None:
+        """Have the numbers for hashing differ from run to run; before any is taken."""
+        self._next_key = zlib.crc32(seed.encode()) << 24
 
     def next_key(self) -> int:
         """Return a number for hashing, the same on every replay."""

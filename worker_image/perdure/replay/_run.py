@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import Context
@@ -22,11 +21,13 @@ from perdure.protocol import commands as cmd
 from perdure.protocol.events import HistoryEvent, StepCompleted, StepFailed, WorkflowStarted
 from perdure.protocol.messages import RunRef
 from perdure.protocol.payloads import Millis
+from perdure.protocol.retries import idempotency_key
 from perdure.replay._asked import Asked
 from perdure.replay._conditions import Conditions
 from perdure.replay._facts import build_info
 from perdure.replay._handlers import Handlers
 from perdure.replay._loop import DeterministicLoop, DurableTimer
+from perdure.replay._origins import failed_seq
 from perdure.replay._waits import TimerWait, Waits
 from perdure.replay._work import Work
 from perdure.replay.errors import RunEvictedError
@@ -64,7 +65,7 @@ class Run:
             *definition.failure_exception_types,
             *failure_types,
         )
-        self.loop = DeterministicLoop(self, salt=zlib.crc32(ref.run_id.encode()) << 24)
+        self.loop = DeterministicLoop(self)
         setattr(self.loop, RUNTIME_ATTRIBUTE, self)
         self.asked = Asked()
         self.waits = Waits(converter)
@@ -99,11 +100,20 @@ class Run:
         return self._now_ms
 
     @property
+    def seed(self) -> str:
+        """What the random numbers are seeded from: the id of the run, or of the one retried."""
+        return self.start_event.seed or self.ref.run_id
+
+    def idempotency_key(self, seq: int) -> str:
+        """Return the key of the step ``seq``: the same whenever it is run."""
+        return idempotency_key(self.ref.run_id, self.start_event.keys, seq)
+
+    @property
     def random(self) -> random.Random:
-        """The run's random numbers, seeded from its run id."""
+        """The run's random numbers."""
         self.assert_writable("take random numbers")
         if self._random is None:
-            self._random = random.Random(self.ref.run_id)  # noqa: S311 - must be repeatable
+            self._random = random.Random(self.seed)  # noqa: S311 - must be repeatable
         return self._random
 
     def info(self) -> Info:
@@ -181,7 +191,8 @@ class Run:
         if self.cancel_reason is not None and is_cancelled_exception(error):
             self.asked.close(cmd.CancelWorkflow())
         elif self.is_failure(error):
-            self.asked.close(cmd.FailWorkflow(failure=self.converter.to_failure(error)))
+            failure = self.converter.to_failure(error)
+            self.asked.close(cmd.FailWorkflow(failure=failure, failed_seq=failed_seq(error)))
         elif self.task_error is None:
             self.task_error = error
 
@@ -274,6 +285,11 @@ class Run:
     def all_handlers_finished(self) -> bool:
         """Whether no signal handler is running."""
         return not self.handlers.running
+
+    @property
+    def last_seq(self) -> int:
+        """The highest number that the code has taken."""
+        return self._seq
 
     def next_seq(self) -> int:
         """Return the next number of what the run waits for."""

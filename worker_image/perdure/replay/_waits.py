@@ -71,7 +71,9 @@ class StepWait:
         else:
             cause = converter.from_failure(event.failure)
             message = f"Step {self.name!r} failed"
-            self.handle.set_exception(_caused(message, self.name, str(self.seq), cause, None))
+            error = _caused(message, self.name, str(self.seq), cause, None)
+            error.seq = self.seq
+            self.handle.set_exception(error)
 
 
 class ActivityWait:
@@ -133,7 +135,9 @@ class ActivityWait:
             message = "Activity task timed out" if timed_out else "Activity task failed"
             cause = converter.from_failure(event.failure)
             state = getattr(event, "retry_state", None)
-            self.handle.set_exception(_caused(message, self.name, self.activity_id, cause, state))
+            error = _caused(message, self.name, self.activity_id, cause, state)
+            error.seq = self.seq
+            self.handle.set_exception(error)
 
     def cancelled(self, cause: PerdureError) -> ActivityError:
         """Return what is raised where it is awaited when it is cancelled."""

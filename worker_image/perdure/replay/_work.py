@@ -111,6 +111,7 @@ class Work:
                 retry_policy=request.retry_policy,
                 timeout=request.timeout,
                 activity=request.activity,
+                idempotency_key=self._run.idempotency_key(seq),
             )
         )
         return seq

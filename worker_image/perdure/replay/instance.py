@@ -153,7 +153,8 @@ class WorkflowInstance:
             return Told(activations=[], commands=[], start_steps=[], cancel_steps=[], closed=False)
         activations: list[Activation] = []
         if news and has_news(news) and not is_over(news):
-            activations.append(Activation(news[-1].id, self._tell(news, started)))
+            time = self._tell(news, started)
+            activations.append(Activation(news[-1].id, time, self._run.last_seq))
         else:
             self._pass_over(news)
         if activations and self._run.asked.is_closed:
@@ -230,6 +231,7 @@ class WorkflowInstance:
         """Make the workflow's object: handlers of early signals run before ``run`` does."""
         run = self._run
         run.started = first
+        run.loop.seed(run.seed)
         definition = run.definition
         try:
             self._args = self._decode_input()

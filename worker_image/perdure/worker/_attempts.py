@@ -238,7 +238,7 @@ class Attempt:
             workflow_run_id=run_id if in_workflow else None,
             workflow_type=task.workflow_type if in_workflow else None,
             activity_run_id=None if in_workflow else run_id,
-            idempotency_key=f"{run_id}:{seq}",
+            idempotency_key=task.idempotency_key or f"{run_id}:{seq}",
         )
 
 

@@ -212,7 +212,7 @@ class Step:
             workflow_run_id=run.run_id,
             workflow_type=self._workflow_type,
             retry_policy=RetryPolicy.from_protocol(invocation.retry_policy),
-            idempotency_key=f"{run.run_id}:{invocation.seq}",
+            idempotency_key=invocation.idempotency_key,
         )
 
 

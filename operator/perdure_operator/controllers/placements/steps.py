@@ -45,7 +45,12 @@ def make_container(view: AttemptView, taken: TakeActivityResponse) -> Plan:
     except NotShownError as error:
         message = f"a container takes its input as JSON of at most 200 KiB, and this is: {error}"
         return report(view, ends.Failed(failure=ends.build_failure(message, retry=False)))
-    given = Given(token=taken.token, arguments=arguments, heartbeat=_heartbeat(taken))
+    given = Given(
+        token=taken.token,
+        arguments=arguments,
+        idempotency_key=taken.idempotency_key,
+        heartbeat=_heartbeat(taken),
+    )
     job = build_container_job(view.attempt, view.seen.defaults, given)
     return Plan(actions=[CreateObject(kind=JOBS, manifest=job)], look_at_once=True)
 

@@ -94,6 +94,8 @@ class Given:
     """The right to beat and to report the attempt."""
     arguments: str
     """The activity's input, a JSON list."""
+    idempotency_key: str
+    """The same for every attempt."""
     heartbeat: str = ""
     """The details of the last heartbeat of the attempt before, a JSON list; empty: none."""
 
@@ -220,7 +222,7 @@ def _environment(
         "PERDURE_WORKFLOW_ID": attempt.workflow_id,
         "PERDURE_RUN_ID": attempt.run_id,
         "PERDURE_ATTEMPT": str(attempt.number),
-        "PERDURE_IDEMPOTENCY_KEY": f"{attempt.run_id}:{attempt.seq}",
+        "PERDURE_IDEMPOTENCY_KEY": given.idempotency_key,
     }
     if len(given.arguments.encode()) <= ENV_BYTES:
         values["PERDURE_INPUT"] = given.arguments

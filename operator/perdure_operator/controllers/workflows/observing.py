@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from perdure.protocol.retries import RetryPoint
 from perdure_operator.controllers.actions import (
     ImportRefused,
     ImportRun,
@@ -12,6 +13,7 @@ from perdure_operator.controllers.actions import (
     SignalDelivered,
     SignalRefused,
 )
+from perdure_operator.controllers.runs import RunFacts
 from perdure_operator.controllers.views import RunView
 from perdure_operator.controllers.workflows.rebuilding import Lost, rebuild
 from perdure_operator.model import Workflow
@@ -45,8 +47,17 @@ class WorkflowView(RunView[Workflow]):
     def delivered(self) -> tuple[str, ...]:
         """The ids of the signals that the run is known to have, in the order of the spec."""
         known = {each.signal_id for each in self.outcomes if isinstance(each, SignalDelivered)}
-        known.update(self.workflow.status.delivered_signals)
+        if not self._began_anew:
+            known.update(self.workflow.status.delivered_signals)
         return tuple(each.id for each in self.workflow.spec.signals if each.id in known)
+
+    @property
+    def _began_anew(self) -> bool:
+        """Whether the run is one from the start, of which the status does not tell yet."""
+        if not isinstance(self.run, RunFacts) or not self.has_followed:
+            return False
+        retried = self.run.description.retried
+        return retried is not None and retried.point is RetryPoint.START
 
     @property
     def refused_signals(self) -> dict[str, str]:

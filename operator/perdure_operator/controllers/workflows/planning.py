@@ -26,6 +26,13 @@ from perdure_operator.controllers.verdicts import seen_again
 from perdure_operator.controllers.workflows.ending import plan_deletion
 from perdure_operator.controllers.workflows.observing import WorkflowView
 from perdure_operator.controllers.workflows.reporting import write_report
+from perdure_operator.controllers.workflows.retrying import (
+    next_retry,
+    retry_run,
+    settled_retries,
+    tell_of_retries,
+    wants_retry,
+)
 from perdure_operator.controllers.workflows.starting import (
     apply_own_pool,
     pool_name,
@@ -43,7 +50,7 @@ def plan_workflow(view: WorkflowView) -> Plan:
     if view.workflow.metadata.is_being_deleted:
         return plan_deletion(view)
     if view.is_over:
-        return _plan_finished(view)
+        return _plan_over(view)
     match view.run:
         case RunFacts():
             return _plan_run(view, view.run)
@@ -144,13 +151,30 @@ def _hold(view: WorkflowView, run: RunFacts) -> list[Action]:
     return []
 
 
+def _plan_over(view: WorkflowView) -> Plan:
+    """Retry the run, if that is wanted; else there is nothing left but its time to live."""
+    if view.server_away and wants_retry(view.workflow):
+        return Plan(blocked=view.server_away)
+    retry = next_retry(view)
+    if retry is None:
+        return _plan_finished(view)
+    if view.run is NoRun.MISSING and isinstance(view.rebuilding, ImportRun):
+        return Plan(actions=[view.rebuilding], look_at_once=True)
+    return Plan(actions=[*_finalizer(view), retry_run(view, retry)], look_at_once=True)
+
+
 def _plan_finished(view: WorkflowView) -> Plan:
     workflow = view.workflow
-    actions: list[Action] = []
+    told = workflow.status.model_copy(
+        update={
+            "retries": settled_retries(view),
+            "conditions": tell_of_retries(view, workflow.status.conditions),
+        }
+    )
+    seen = seen_again(told, workflow.metadata.generation)
+    actions = write_status(WORKFLOWS, workflow.metadata, before=workflow.status, after=seen)
     if view.has_finalizer:
         actions.append(set_finalizer(WORKFLOWS, workflow.metadata, present=False))
-    seen = seen_again(workflow.status, workflow.metadata.generation)
-    actions += write_status(WORKFLOWS, workflow.metadata, before=workflow.status, after=seen)
     return expire(
         WORKFLOWS,
         workflow.metadata,

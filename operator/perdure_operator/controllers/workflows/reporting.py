@@ -11,6 +11,7 @@ from perdure_operator.controllers.runs import RunFacts
 from perdure_operator.controllers.values import NotShownError, to_failure, to_json, to_time
 from perdure_operator.controllers.workflows.judging import judge
 from perdure_operator.controllers.workflows.observing import WorkflowView
+from perdure_operator.controllers.workflows.retrying import settled_retries, tell_of_retries
 from perdure_operator.model import HistorySummary, WorkflowStatus
 from perdure_operator.model.workflow import RESULT_LIMIT_BYTES
 
@@ -22,11 +23,13 @@ def report(view: WorkflowView) -> WorkflowStatus:
     fields: dict[str, Any] = {
         "phase": phase,
         "observed_generation": metadata.generation,
-        "conditions": verdict.conditions(
-            before.conditions, generation=metadata.generation, now=view.now
+        "conditions": tell_of_retries(
+            view,
+            verdict.conditions(before.conditions, generation=metadata.generation, now=view.now),
         ),
         "workflow_id": view.workflow.workflow_id,
         "delivered_signals": view.delivered,
+        "retries": settled_retries(view),
     }
     if isinstance(view.run, RunFacts):
         fields |= _of_run(view.run)
@@ -62,7 +65,8 @@ def _of_run(run: RunFacts) -> dict[str, Any]:
 
 def _of_result(run: RunFacts) -> dict[str, Any]:
     if run.result is None:
-        return {}
+        # It goes on; of a run that was retried something may be there.
+        return {"result": None, "result_omitted": False, "failure": None}
     failure = run.result.failure
     try:
         shown, omitted = to_json(run.result.result, limit=RESULT_LIMIT_BYTES), False

@@ -88,6 +88,9 @@ def head(run: RunDescription, now: int) -> list[str]:
         when = f"{when}, took {duration_text(took if took < 1000 else took // 1000 * 1000)}"
     kind = "Activity" if run.kind == "activity" else "Workflow"
     lines = [f"{kind}  {run.workflow_id} ({run.workflow_type})   {status}   {when}"]
+    if run.retried is not None:
+        reason = f": {run.retried.reason}" if run.retried.reason else ""
+        lines.append(f"Retried from run {run.retried.run_id} at event {run.retried.event}{reason}")
     if run.task_failure is not None:
         lines.append(
             f"Its code fails and is tried again ({run.task_failure_cause}): "
