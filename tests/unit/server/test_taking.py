@@ -83,6 +83,7 @@ async def test_a_taken_attempt_is_on_disk_before_it_is_answered() -> None:
         assert world.store.commits == before + 1
         assert (taken.attempt, taken.activity_type, taken.input) == (1, "charge", INPUT)
         assert (taken.heartbeat_timeout, taken.placement) == (5000, CONTAINER)
+        assert taken.idempotency_key == "run-1:1"
         described = await pending(world)
         assert (described.state, described.identity) == ("Started", "pod/x")
         assert described.waits_for == ""
@@ -346,6 +347,20 @@ async def test_a_standalone_container_is_a_run_that_ends_with_it() -> None:
         assert result.status is RunStatus.COMPLETED
         assert result.result is not None
         assert result.result.data == b'"done"'
+
+
+async def test_a_container_that_failed_is_retried_under_its_old_key() -> None:
+    async with World() as world:
+        worker = await waits(world, retry_policy=RetryPolicy(maximum_attempts=1))
+        await report(world, (await take(world)).token, failure=Failure(message="exit code 3"))
+        task = await worker.take(msg.WorkflowTask)
+        await worker.progress(task, cmd.FailWorkflow(failure=Failure(message="no")))
+        await world.verbs.table[vb.RetryRequest](vb.RetryRequest(**TARGET))
+        again = await take(world)
+        assert (again.attempt, again.idempotency_key) == (1, "run-1:1")
+        assert not again.token.startswith("run-1.")
+        described = await world.verbs.describe(vb.DescribeRequest(**TARGET))
+        assert described.watched
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import msgspec
 from perdure.protocol.events import HistoryEvent
 from perdure.protocol.failures import Failure
 from perdure.protocol.payloads import Millis, Payload, Payloads, RetryPolicy
+from perdure.protocol.pending import PendingActivity as PendingActivity  # noqa: PLC0414 - part of the verbs
 from perdure.protocol.placements import Placement
 from perdure.protocol.requests import TargetRequest as TargetRequest  # noqa: PLC0414 - part of the verbs
 from perdure.protocol.retries import Retried, RetryPoint, RetryResponse
@@ -165,30 +166,6 @@ class ResultResponse(_Verb, frozen=True, kw_only=True, omit_defaults=True):
 
 class DescribeRequest(TargetRequest, frozen=True, kw_only=True, omit_defaults=True):
     """``describe``. Answered with :class:`RunDescription`."""
-
-
-class PendingActivity(_Verb, frozen=True, kw_only=True, omit_defaults=True):
-    """An activity that a run waits for."""
-
-    seq: int
-    activity_id: str
-    activity_type: str
-    state: str
-    """``Scheduled``, ``Started``, ``BackingOff`` or ``CancelRequested``."""
-    attempt: int
-    scheduled: Millis
-    started: Millis | None = None
-    next_attempt: Millis | None = None
-    last_failure: Failure | None = None
-    heartbeat_details: Payloads = ()
-    identity: str = ""
-    task_queue: str = ""
-    """Whose code it is: the queue that the activity was scheduled on."""
-    placement: Placement | None = None
-    own_queue: str = ""
-    """The queue of the one worker, in a pod of its own, that is to run it; empty: it has none."""
-    waits_for: str = ""
-    """While no attempt runs: what must come that is not there, in words for people."""
 
 
 class RunSummary(_Verb, frozen=True, kw_only=True, omit_defaults=True):
