@@ -72,6 +72,41 @@ class ParallelActivities:
 
 
 @workflow.defn
+class Batch:
+    """Activities, all in one batch."""
+
+    @workflow.run
+    async def run(self, count: int) -> int:
+        """Return the sum of what they return."""
+        return sum(await workflow.map_activities(nothing_elsewhere, range(count), **TIMEOUT))
+
+
+@workflow.defn
+class StreamedBatch:
+    """The same, each result taken as it comes."""
+
+    @workflow.run
+    async def run(self, count: int) -> int:
+        """Return the sum of what they return."""
+        total = 0
+        batch = workflow.map_activities(nothing_elsewhere, range(count), **TIMEOUT)
+        async for item in batch.as_completed():
+            total += item.result
+        return total
+
+
+@workflow.defn
+class NarrowBatch:
+    """The same, with a bound."""
+
+    @workflow.run
+    async def run(self, count: int) -> int:
+        """Return the sum of what they return."""
+        batch = workflow.map_activities(nothing_elsewhere, range(count), parallelism=50, **TIMEOUT)
+        return sum(await batch)
+
+
+@workflow.defn
 class Nothing:
     """No step at all."""
 

@@ -18,7 +18,7 @@ from perdure_operator.engine.transitions import RunRow, Transition
 from perdure_operator.store.memory import MemoryStore
 from perdure_operator.store.port import Outcome, RunFilter
 from perdure_operator.store.sqlite import SqliteStore
-from support.transitions import T0, activity, finish, follow, start, timer
+from support.transitions import T0, activity, finish, follow, start, timer, waiting
 
 SEQS = st.integers(0, 3)
 TIMES = st.integers(T0, T0 + 5)
@@ -37,6 +37,7 @@ TIMERS = st.lists(st.builds(timer, SEQS, fires=TIMES), max_size=2).map(tuple)
 ACTIVITIES = st.lists(
     st.builds(activity, SEQS, wake=TIMES, worker_id=st.sampled_from(["", "w"])), max_size=2
 ).map(tuple)
+ITEMS = st.lists(st.builds(waiting, SEQS, attempt=st.integers(0, 3)), max_size=2).map(tuple)
 STARTS = st.fixed_dictionaries(
     {
         "namespace": st.sampled_from(["a", "b"]),
@@ -54,6 +55,8 @@ CHANGES = st.fixed_dictionaries(
         "put_activities": ACTIVITIES,
         "drop_timers": SOME_SEQS,
         "drop_activities": SOME_SEQS,
+        "put_items": ITEMS,
+        "drop_items": SOME_SEQS,
     },
     optional={
         "watched": st.booleans(),
@@ -151,7 +154,7 @@ class SqliteLikeMemory(RuleBasedStateMachine):
         self._both("started_activities")
         self._both("watched_changes", cursor=0, limit=99)
         for run_id in {row.run_id for row in self._rows}:
-            for question in ("get_run", "read_history", "read_activities"):
+            for question in ("get_run", "read_history", "read_activities", "read_items"):
                 self._both(question, run_id)
         for key in {(row.namespace, row.workflow_id) for row in self._rows}:
             self._both("find_run", *key)

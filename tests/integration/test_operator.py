@@ -150,6 +150,48 @@ def test_an_activity_is_retried_until_it_succeeds(operator: Operator) -> None:
     assert (status["phase"], status["result"], status["attempt"]) == ("Succeeded", 3, 3)
 
 
+BATCH = an_activity(
+    type="stumble",
+    items=[[9] if number in {7, 21} else [1] for number in range(40)],
+    parallelism=5,
+    toleratedFailures=2,
+    retryPolicy={"initialInterval": "50ms", "maximumAttempts": 2},
+    timeouts={"startToClose": "10s"},
+)
+
+
+def test_a_batch_is_run_to_its_end_and_counted(operator: Operator) -> None:
+    operator.apply(POOL, BATCH)
+    job = operator.the_job()
+    operator.phase("activity", "resize-1", "Pending")
+    assert operator.get("activity", "resize-1")["status"]["progress"] == "0/40"
+    operator.operator.kill()  # what happens meanwhile is found out afterwards
+    operator.start_worker(job)
+    operator.start_operator()
+    operator.cluster.wait_for(
+        "condition=Complete", "activity/resize-1", namespace=operator.namespace, timeout=30
+    )
+
+    status = operator.get("activity", "resize-1")["status"]
+    assert (status["phase"], status["progress"]) == ("Succeeded", "40/40")
+    assert (status["itemsTotal"], status["itemsRunning"]) == (40, 0)
+    assert (status["itemsSucceeded"], status["itemsFailed"]) == (38, 2)
+    assert "40/40" in operator.cluster.kubectl("get", "activities", "-n", operator.namespace)
+    operator.apply(POOL, BATCH)
+    assert runs_started(operator) == 1
+
+
+def test_a_batch_with_one_failure_too_many_fails(operator: Operator) -> None:
+    operator.apply(POOL, {**BATCH, "spec": {**BATCH["spec"], "toleratedFailures": 1}})
+    operator.start_worker(operator.the_job())
+    operator.phase("activity", "resize-1", "Failed")
+
+    status = operator.get("activity", "resize-1")["status"]
+    assert status["itemsFailed"] == 2
+    assert "2 of 40 items failed" in status["lastFailure"]["message"]
+    assert "stumbled" in status["lastFailure"]["cause"]
+
+
 def test_a_worker_that_crashes_is_said_and_another_is_made(operator: Operator) -> None:
     operator.apply(POOL, WORKFLOW)
     job = operator.the_job()

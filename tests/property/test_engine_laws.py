@@ -20,6 +20,7 @@ from perdure.protocol import commands as cmd
 from perdure.protocol import events as ev
 from perdure.protocol.events import decode_events, encode_events
 from perdure.protocol.failures import ApplicationInfo, CanceledInfo, Failure
+from perdure.protocol.items import is_item, item_key, item_of
 from perdure.protocol.messages import Activation, StepResult, TaskProgress
 from perdure.protocol.payloads import RetryPolicy
 from perdure.protocol.placements import Placement
@@ -30,11 +31,12 @@ from perdure.protocol.verbs import (
     SuspendRequest,
     TerminateRequest,
 )
-from perdure_operator.engine import attempts, decisions, placing
+from perdure_operator.engine import attempts, batching, decisions, item_rows, placing
+from perdure_operator.engine.batches import OPEN_ITEMS
 from perdure_operator.engine.errors import RefusedError
 from perdure_operator.engine.recording import Assign
 from perdure_operator.engine.restoring import restore
-from perdure_operator.engine.transitions import OpenActivity, Transition
+from perdure_operator.engine.transitions import OpenActivity, Transition, WaitingResult
 from support.runs import REF, Driver, begun_by, schedule
 
 TARGET = {"namespace": "default", "workflow_id": "order-42"}
@@ -74,6 +76,7 @@ class RunMachine(RuleBasedStateMachine):
         self.seq = 0
         self.activities: dict[int, OpenActivity] = {}
         self.timers: dict[int, int] = {}
+        self.items: dict[int, WaitingResult] = {}
         self.assign = by_worker(self.driver.now)
         self.tokens: list[str] = []
         self.keep_rows(self.driver.transitions[0])
@@ -132,12 +135,50 @@ class RunMachine(RuleBasedStateMachine):
         self.assign = by_worker(self.driver.now) if taken else (lambda _s, activity: activity)
         self.report(*commands, steps=results, done=done)
 
+    @rule(
+        items=st.integers(1, 6),
+        parallelism=st.integers(0, 3),
+        tolerated=st.integers(0, 6),
+        streamed=st.booleans(),
+        limit=st.none() | st.integers(1, 200),
+        begun=st.integers(0, 6),
+        cancelled=st.integers(0, 19),
+    )
+    def the_code_asks_for_a_batch(
+        self,
+        *,
+        items: int,
+        parallelism: int,
+        tolerated: int,
+        streamed: bool,
+        limit: int | None,
+        begun: int,
+        cancelled: int,
+    ) -> None:
+        self.seq += 1
+        batch = cmd.ScheduleBatch(
+            seq=self.seq,
+            activity_id=str(self.seq),
+            activity_type="resize",
+            items=((),) * items,
+            parallelism=parallelism,
+            tolerated_failures=tolerated,
+            streamed=streamed,
+            schedule_to_close_timeout=limit,
+            start_to_close_timeout=90,
+            retry_policy=RetryPolicy(initial_interval=10, maximum_attempts=2),
+        )
+        begin, free = begun_by("w", self.driver.now), iter(range(begun))
+        self.assign = lambda s, a: a if next(free, None) is None else begin(s, a)
+        stop = [cmd.RequestCancelActivity(seq=self.seq)] if cancelled == 0 else []
+        self.report(batch, *stop, done=True)
+
     @rule(data=st.data())
     def the_code_cancels_something(self, data: st.DataObject) -> None:
         run = self.driver.run
         self.assign = by_worker(self.driver.now)
-        if run.scheduled and data.draw(st.booleans()):
-            seq = data.draw(st.sampled_from(sorted(run.scheduled)))
+        if (run.scheduled or run.batches) and data.draw(st.booleans()):
+            seq = data.draw(st.sampled_from(sorted([*run.scheduled, *run.batches])))
             self.report(cmd.RequestCancelActivity(seq=seq), done=True)
         elif run.timers:
             seq = data.draw(st.sampled_from(sorted(run.timers)))
@@ -180,8 +221,8 @@ class RunMachine(RuleBasedStateMachine):
                 for _ in range(2):  # an alarm that rings twice fires once
                     self.record(decisions.fire_timer(self.driver.run, seq, fires))
         for seq, activity in sorted(self.driver.run.activities.items()):
-            if activity.wake <= self.driver.now:
-                scheduled = self.driver.run.scheduled[seq]
+            if activity.wake <= self.driver.now and seq in self.driver.run.activities:
+                scheduled = self.driver.run.asked(seq)
                 self.become(seq, attempts.look(scheduled, activity, self.driver.now))
 
     @precondition(lambda self: self.driver.run.activities)
@@ -189,7 +230,7 @@ class RunMachine(RuleBasedStateMachine):
     def an_attempt_ends(self, data: st.DataObject, failure: Failure | None, lost: bool) -> None:
         run = self.driver.run
         seq = data.draw(st.sampled_from(sorted(run.activities)))
-        activity, scheduled = run.activities[seq], run.scheduled[seq]
+        activity, scheduled = run.activities[seq], run.asked(seq)
         if not activity.is_started:
             return
         if lost:
@@ -199,6 +240,27 @@ class RunMachine(RuleBasedStateMachine):
         else:
             self.become(seq, attempts.complete(activity, None))
 
+    @precondition(lambda self: self.driver.run.batches)
+    @rule(data=st.data())
+    def reports_of_many_items_share_a_transition(self, data: st.DataObject) -> None:
+        run, now = self.driver.run, self.driver.now
+        closed: list[batching.ItemClosed] = []
+        changed: list[OpenActivity] = []
+        for seq in sorted(key for key in run.activities if is_item(key)):
+            activity = run.activities[seq]
+            if not activity.is_started or not data.draw(st.booleans()):
+                continue
+            failure = data.draw(st.none() | FAILURES)
+            became: OpenActivity | attempts.Closed = attempts.complete(activity, None)
+            if failure is not None:
+                became = attempts.fail(run.asked(seq), activity, failure, now)
+            if isinstance(became, attempts.Closed):
+                closed.append(batching.item_closed(seq, became))
+            else:
+                changed.append(became)
+        events = batching.close_items(run, closed)
+        self.record(events, attempts_changed=changed, items_closed=closed)
+
     @precondition(lambda self: self.driver.run.activities)
     @rule(data=st.data())
     def a_worker_takes_an_activity(self, data: st.DataObject) -> None:
@@ -206,7 +268,7 @@ class RunMachine(RuleBasedStateMachine):
         seq = data.draw(st.sampled_from(sorted(run.activities)))
         activity = run.activities[seq]
         if not activity.is_started and activity.visible <= self.driver.now:
-            begun = by_worker(self.driver.now)(run.scheduled[seq], activity)
+            begun = by_worker(self.driver.now)(run.asked(seq), activity)
             if begun is activity:
                 begun = self.take(seq, activity)
             assert begun.attempt == activity.attempt + 1
@@ -236,21 +298,30 @@ class RunMachine(RuleBasedStateMachine):
             assert decide(self.driver.run, request) == [] or isinstance(request, TerminateRequest)
 
     def become(self, seq: int, became: OpenActivity | attempts.Closed) -> None:
-        if isinstance(became, attempts.Closed):
+        if isinstance(became, attempts.Closed) and is_item(seq):
+            closed = [batching.item_closed(seq, became)]
+            events = batching.close_items(self.driver.run, closed)
+            self.record(events, items_closed=closed, assign=begun_by("w", self.driver.now))
+        elif isinstance(became, attempts.Closed):
             self.record(decisions.close_activity(self.driver.run, became))
         elif became is not self.driver.run.activities[seq]:
             self.record([], attempts_changed=(became,))
 
     def record(self, events: list[ev.Event], **options: Any) -> None:
-        if not events and not options.get("attempts_changed"):
+        if not events and not any(options.get(n) for n in ("attempts_changed", "items_closed")):
             return
         self.keep_rows(self.driver.record(events, **options))
 
     def keep_rows(self, transition: Transition) -> None:
-        for each in transition.put_activities:
-            self.activities[each.seq] = each
         for seq in transition.drop_activities:
             self.activities.pop(seq, None)
+        for each in transition.put_activities:
+            self.activities[each.seq] = each
+        for item in transition.drop_items:
+            del self.items[item]
+        for waiting in transition.put_items:
+            assert waiting.item not in self.items
+            self.items[waiting.item] = waiting
         for timer in transition.put_timers:
             self.timers[timer.seq] = timer.fires
         for seq in transition.drop_timers:
@@ -261,13 +332,69 @@ class RunMachine(RuleBasedStateMachine):
         folded, run = self.driver.folded(), self.driver.run
         for name in FOLDED:
             assert getattr(folded, name) == getattr(run, name), name
+        assert list(folded.batches) == list(run.batches)
+        for seq, batch in run.batches.items():
+            told = folded.batches[seq]
+            assert (told.scheduled, told.since) == (batch.scheduled, batch.since)
+            assert told.is_canceling == batch.is_canceling
+            assert told.ended == batch.ended - len(batch.waiting)
+            assert all(told.lacks(index) for index in (*batch.waiting, *batch.open))
+
+    @invariant()
+    def history_and_rows_make_the_same_batches(self) -> None:
+        run, read = self.driver.run, self.driver.folded()
+        read.activities |= self.activities
+        item_rows.take_up(read, self.items.values())
+        assert set(self.items) == {
+            item_key(seq, index) for seq, each in run.batches.items() for index in each.waiting
+        }
+        for seq, batch in run.batches.items():
+            same = read.batches[seq]
+            assert (same.open, same.waiting) == (batch.open, batch.waiting)
+            assert (same.succeeded, same.failed) == (batch.succeeded, batch.failed)
+            assert same.waiting_bytes == batch.waiting_bytes
+            assert batch.open == {i for s, i in map(item_of, self.activities) if s == seq}
+
+    @invariant()
+    def as_many_items_are_open_as_may_be(self) -> None:
+        for batch in self.driver.run.batches.values():
+            bound = batch.scheduled.parallelism or OPEN_ITEMS
+            begun = batch.ended + len(batch.open)
+            if batch.is_canceling:
+                assert all(self.activities[key].cancel_requested for key in batch.open_keys)
+                assert batch.open
+            else:
+                assert len(batch.open) == min(bound, batch.total - batch.ended)
+                assert begun == sum(not batch.lacks(index) for index in range(batch.total))
+
+    @invariant()
+    def what_ends_a_batch_counts_what_history_has_of_it(self) -> None:
+        ended: dict[int, list[ev.ItemResult]] = {}
+        for each in self.driver.history:
+            match each.event:
+                case ev.BatchScheduled(seq=seq):
+                    ended[seq] = []
+                case ev.BatchItemsClosed(seq=seq, items=items):
+                    ended[seq] += items
+                case (
+                    ev.BatchCompleted(seq=seq, succeeded=succeeded, failed=failed)
+                    | ev.BatchFailed(seq=seq, succeeded=succeeded, failed=failed)
+                    | ev.BatchCanceled(seq=seq, succeeded=succeeded, failed=failed)
+                ):
+                    results = ended.pop(seq)
+                    assert len({result.index for result in results}) == len(results)
+                    assert failed == sum(result.failure is not None for result in results)
+                    assert succeeded == len(results) - failed
+        if not self.driver.run.is_closed:
+            assert set(ended) == set(self.driver.run.batches)
 
     @invariant()
     def rows_are_in_step_with_the_state(self) -> None:
         run = self.driver.run
         assert self.activities == run.activities
-        assert set(run.activities) == set(run.scheduled)
+        assert {seq for seq in run.activities if not is_item(seq)} == set(run.scheduled)
         timers = {seq: timer.fires for seq, timer in run.timers.items()}
+        timers |= {timer.seq: timer.fires for timer in run.batch_timers()}
         if not run.is_closed:
             timers[0] = run.deadline
         assert self.timers == timers
@@ -295,7 +422,9 @@ class RunMachine(RuleBasedStateMachine):
         assert transition.row == replace(run.row(), version=1)
         assert transition.events == tuple(self.driver.history)
         assert {each.seq: each.fires for each in transition.put_timers} == self.timers
-        assert {each.seq for each in transition.put_activities} == set(run.activities)
+        put = {each.seq for each in transition.put_activities}
+        assert {seq for seq in put if not is_item(seq)} == set(run.scheduled)
+        assert {item_of(seq)[0] for seq in put if is_item(seq)} == set(run.batches)
         for each in transition.put_activities:
             assert each == restored.activities[each.seq]
             assert (each.attempt, each.worker_id) == (0, "")

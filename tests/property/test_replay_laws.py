@@ -90,7 +90,9 @@ def test_a_history_has_one_end_and_every_number_is_asked_for_once(
 
     assert all(not isinstance(each, ev.CLOSING_EVENTS) for each in events[:-1])
     asked = [
-        each.seq for each in events if isinstance(each, (ev.TimerStarted, ev.ActivityScheduled))
+        each.seq
+        for each in events
+        if isinstance(each, (ev.TimerStarted, ev.ActivityScheduled, ev.BatchScheduled))
     ]
     assert len(asked) == len(set(asked))
     assert asked == sorted(asked)

@@ -19,6 +19,7 @@ from typing import Any
 from perdure import workflow
 from perdure.common import Pod, RetryPolicy
 from perdure.exceptions import ActivityError, ApplicationError
+from perdure.protocol.failures import Failure
 from support.histories import RunDriver
 
 LIMIT = timedelta(minutes=5)
@@ -268,6 +269,45 @@ def placed(run: RunDriver) -> None:
     run.complete_activity(2, {"width": 64}).play()
 
 
+@workflow.defn
+class BatchesV1:
+    """Batches: awaited with a tolerated failure, gone through, failed, cancelled."""
+
+    @workflow.run
+    async def run(self, width: int) -> list[str]:
+        log: list[str] = []
+        options = workflow.ActivityConfig(start_to_close_timeout=LIMIT)
+        for each in await workflow.map_activities(
+            "work", range(width), tolerated_failures=1, parallelism=2, **options
+        ):
+            log += ["failed" if isinstance(each, ActivityError) else f"got {each}"]
+        batch = workflow.map_activities("work", range(width), **options)
+        async for item in batch.as_completed():
+            log += [f"{item.index} is {item.result}"]
+        try:
+            async for each in workflow.map_activities("fragile", range(width), **options):
+                log += [f"before: {each}"]
+        except ActivityError as error:
+            log.append(error.message)
+        last = workflow.map_activities("work", range(width), **options)
+        await asyncio.sleep(1)
+        last.cancel()
+        return log
+
+
+def batches(run: RunDriver) -> None:
+    run.activate()
+    run.close_items(1, {2: "c", 0: "a"})
+    run.close_items(1, {1: ApplicationError("boom")}, ends=True).activate()
+    run.close_items(2, {1: "b"}).activate()
+    run.close_items(2, {2: "c", 0: "a"}, ends=True).activate()
+    failure = Failure(message="1 of 3 items failed", cause=Failure(message="broken"))
+    run.close_items(3, {0: "a", 1: ApplicationError("broken")}).fail_batch(3, failure)
+    run.activate()
+    run.close_items(4, {0: "a"})
+    run.play()
+
+
 STORIES: dict[str, tuple[type, tuple[object, ...], Callable[[RunDriver], None]]] = {
     "v0.1/order-ships": (OrderV1, (Order("o1", ["tea", "cup"], 42),), order_ships),
     "v0.1/order-is-late": (OrderV1, (Order("o2", ["tea"], 42),), order_is_late),
@@ -277,5 +317,6 @@ STORIES: dict[str, tuple[type, tuple[object, ...], Callable[[RunDriver], None]]]
     "v0.1/fails": (FailsV1, (), fails),
     "v0.1/signals": (SignalsV1, (4,), signals),
     "v0.1/placed": (PlacedV1, ("cat.png",), placed),
+    "v0.1/batches": (BatchesV1, (3,), batches),
 }
 """By the name of the file: the workflow, its input, and what happens to it."""

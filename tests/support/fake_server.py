@@ -46,6 +46,7 @@ class FakeRun:
     signals: list[str] = field(default_factory=list)
     current_step: str = ""
     pending: tuple[vb.PendingActivity, ...] = ()
+    batches: tuple[vb.PendingBatch, ...] = ()
     task_attempt: int = 1
     task_failure_cause: str = ""
     task_failure: Failure | None = None
@@ -334,6 +335,7 @@ class FakeServer:
             history_bytes=run.history_bytes,
             digest=f"{len(run.events):064x}",
             pending_activities=run.pending,
+            pending_batches=run.batches,
             task_attempt=run.task_attempt,
             task_failure_cause=run.task_failure_cause,
             task_failure=run.task_failure,

@@ -26,7 +26,7 @@ from perdure.protocol.commands import Command
 from perdure.protocol.events import Event, HistoryEvent
 from perdure.protocol.failures import Failure, RetryState, TimeoutInfo, TimeoutKind
 from perdure.protocol.messages import Activation, RunRef
-from perdure.protocol.payloads import Payload
+from perdure.protocol.payloads import Payload, Payloads
 from perdure.replay import StepInvocation, Told, WorkflowInstance
 from perdure.replay._history import recorded_activations
 from perdure.workflow._definition import WorkflowDefinition
@@ -66,6 +66,12 @@ class RunDriver:
         self.handed_steps: list[int] = []
         self.timers: dict[int, int] = {}
         self.activities: dict[int, cmd.ScheduleActivity] = {}
+        self.batches: dict[int, dict[int, Payloads]] = {}
+        """Of each open batch: the items that have not ended, and their inputs."""
+        self.batch_types: dict[int, str] = {}
+        self.batches_tolerate: dict[int, int] = {}
+        self.batch_counts: dict[int, list[int]] = {}
+        """Of each batch: how many items succeeded and failed."""
         self.sent = 0
         self.crossing: list[Callable[[RunDriver], object]] = []
         """What happens while the next report is on its way."""
@@ -114,6 +120,38 @@ class RunDriver:
     def finish_cancelled_activity(self, seq: int) -> RunDriver:
         self.activities.pop(seq)
         return self.record(ev.ActivityCanceled(seq=seq))
+
+    def close_items(self, seq: int, results: dict[int, Any], *, ends: bool = False) -> RunDriver:
+        """Items of a batch end, with a value or an error; with ``ends`` the batch does too."""
+        items = []
+        for index, result in results.items():
+            self.batches[seq].pop(index)
+            failed = isinstance(result, BaseException)
+            self.batch_counts[seq][failed] += 1
+            items.append(
+                ev.ItemResult(index, 1, failure=CONVERTER.to_failure(result))
+                if failed
+                else ev.ItemResult(index, 1, CONVERTER.to_payload(result))
+            )
+        events: list[Event] = [ev.BatchItemsClosed(seq=seq, items=tuple(items))]
+        if ends:
+            good, bad = self.batch_counts[seq]
+            events.append(ev.BatchCompleted(seq=seq, succeeded=good, failed=bad))
+            del self.batches[seq]
+        return self.record(*events)
+
+    def fail_batch(self, seq: int, failure: Failure) -> RunDriver:
+        """A batch fails as it is."""
+        del self.batches[seq]
+        succeeded, failed = self.batch_counts[seq]
+        return self.record(
+            ev.BatchFailed(seq=seq, failure=failure, succeeded=succeeded, failed=failed)
+        )
+
+    def finish_cancelled_batch(self, seq: int) -> RunDriver:
+        del self.batches[seq]
+        succeeded, failed = self.batch_counts[seq]
+        return self.record(ev.BatchCanceled(seq=seq, succeeded=succeeded, failed=failed))
 
     def fire(self, seq: int) -> RunDriver:
         self.now = max(self.now, self.timers.pop(seq))
@@ -229,6 +267,8 @@ class RunDriver:
                 self.finish_steps()
             elif answer := self._answerable(activities or {}):
                 self._answer(*answer)
+            elif batch := self._answerable_batch(activities or {}):
+                self._answer_batch(*batch)
             elif self.timers and timers:
                 self.fire(min(self.timers, key=lambda seq: (self.timers[seq], seq)))
             elif len(self.events) == self.sent:
@@ -249,6 +289,19 @@ class RunDriver:
             self.complete_activity(seq, _call(fn, args))
         except Exception as error:  # noqa: BLE001 - whatever the test's activity raises
             self.fail_activity(seq, error)
+
+    def _answerable_batch(
+        self, activities: dict[str, Callable[..., Any]]
+    ) -> tuple[int, Callable[..., Any]] | None:
+        for seq in self.batches:
+            if self.batch_types[seq] in activities:
+                return seq, activities[self.batch_types[seq]]
+        return None
+
+    def _answer_batch(self, seq: int, fn: Callable[..., Any]) -> None:
+        inputs = self.batches[seq].items()
+        results = {index: _call(fn, CONVERTER.from_payloads(each)) for index, each in inputs}
+        self.close_items(seq, results, ends=True)
 
     # --- recording -----------------------------------------------------------------------------
 
@@ -291,6 +344,12 @@ class RunDriver:
             case cmd.ScheduleActivity(seq=seq):
                 self.activities[seq] = command
                 return ev.ActivityScheduled(**{**fields, "task_queue": "tests"})
+            case cmd.ScheduleBatch(seq=seq):
+                self.batches[seq] = dict(enumerate(command.items))
+                self.batch_types[seq] = command.activity_type
+                self.batches_tolerate[seq] = command.tolerated_failures
+                self.batch_counts[seq] = [0, 0]
+                return ev.BatchScheduled(**{**fields, "task_queue": "tests"})
             case cmd.StartTimer(seq=seq, delay=delay):
                 self.timers[seq] = self.now + delay
                 return ev.TimerStarted(fires=self.now + delay, **fields)

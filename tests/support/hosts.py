@@ -146,8 +146,12 @@ class ByHand:
 
     async def say(self, message: msg.FromWorker) -> None:
         """Send a message, as the wire would carry it."""
-        [carried] = msg.decode_from_worker(msg.encode_frame([message]))
-        await self.world.host.on_message(self.session, carried)
+        await self.say_at_once(message)
+
+    async def say_at_once(self, *messages: msg.FromWorker) -> None:
+        """Send messages in one frame."""
+        for carried in msg.decode_from_worker(msg.encode_frame(messages)):
+            await self.world.host.on_message(self.session, carried)
         await settle()
 
     async def take(self, kind: type[M]) -> M:
@@ -158,6 +162,13 @@ class ByHand:
                 del self.inbox[place]
                 return message
         raise AssertionError(f"no {kind.__name__} came, but {self.inbox}")
+
+    async def take_all(self, kind: type[M]) -> list[M]:
+        """Return all messages of a kind that have come."""
+        await settle()
+        taken: list[M] = [message for message in self.inbox if isinstance(message, kind)]
+        self.inbox = [message for message in self.inbox if not isinstance(message, kind)]
+        return taken
 
     async def has(self, kind: type) -> bool:
         """Whether a message of a kind has come."""

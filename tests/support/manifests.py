@@ -317,6 +317,9 @@ REFUSED: Mapping[str, Refused] = {
     "activity-with-a-command-of-a-worker": _refused(
         _activity(template={"command": ["sh"]}), "template.command, args and"
     ),
+    "activity-with-items-in-pods": _refused(
+        _activity(items=[[1]], template={"image": "x:1"}), None, "items and template cannot"
+    ),
     "activity-shown-and-canceled": _refused(
         _activity(scheduledBy={"workflowId": "o", "runId": "r", "seq": 1}, cancel=True),
         "cancel has no effect on an Activity that shows one of a run",

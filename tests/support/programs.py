@@ -32,6 +32,16 @@ class Activity:
 
 
 @dataclass(frozen=True)
+class Batch:
+    """Some items, awaited, or gone through in one order or the other."""
+
+    items: int
+    tolerated: int
+    taken: str
+    cancellation: workflow.ActivityCancellationType
+
+
+@dataclass(frozen=True)
 class Sleep:
     seconds: float
 
@@ -96,6 +106,7 @@ class Choose:
 Program = (
     Step
     | Activity
+    | Batch
     | Sleep
     | Signals
     | Sequence
@@ -112,6 +123,13 @@ _seconds = st.sampled_from([0.0, 0.001, 1.0, 2.0, 5.0])
 _leaves: st.SearchStrategy[Program] = st.one_of(
     st.builds(Step, st.booleans()),
     st.builds(Activity, st.sampled_from(workflow.ActivityCancellationType), st.booleans()),
+    st.builds(
+        Batch,
+        st.integers(0, 3),
+        st.integers(0, 1),
+        st.sampled_from(["awaited", "in order", "as completed", "in order, later"]),
+        st.sampled_from(workflow.ActivityCancellationType),
+    ),
     st.builds(Sleep, _seconds),
     st.builds(Signals, st.integers(1, 3), st.none() | _seconds),
 )
@@ -207,6 +225,26 @@ def workflow_of(program: Program) -> type:  # noqa: C901 - one small method a ki
                 cancellation_type=cancellation,
             )
 
+        async def do_batch(self, part: Batch) -> None:
+            batch = workflow.map_activities(
+                "act",
+                range(part.items),
+                tolerated_failures=part.tolerated,
+                start_to_close_timeout=LIMIT,
+                cancellation_type=part.cancellation,
+            )
+            if part.taken == "as completed":
+                async for item in batch.as_completed():
+                    self.note(f"item {item.index} {type(item.result).__name__}")
+            elif part.taken == "awaited":
+                self.note(f"items {[type(each).__name__ for each in await batch]}")
+            else:
+                if part.taken == "in order, later":
+                    await asyncio.sleep(1)
+                async for each in batch:
+                    self.note(f"item {type(each).__name__}")
+            self.note(f"{batch.progress}")
+
         async def do_sleep(self, part: Sleep) -> None:
             await asyncio.sleep(part.seconds)
 
@@ -279,6 +317,11 @@ happenings: st.SearchStrategy[list[Happening]] = st.lists(
                 "fail",
                 "time out",
                 "cancelled",
+                "item",
+                "item fails",
+                "items",
+                "batch fails",
+                "batch cancelled",
                 "fire",
                 "tick",
                 "work",
@@ -287,6 +330,7 @@ happenings: st.SearchStrategy[list[Happening]] = st.lists(
                 "tick crosses",
                 "timer crosses",
                 "activity crosses",
+                "item crosses",
             ]
         ),
         st.integers(0, 7),

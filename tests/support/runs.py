@@ -6,6 +6,7 @@ from perdure.protocol import commands as cmd
 from perdure.protocol import events as ev
 from perdure.protocol.events import Event, HistoryEvent
 from perdure.protocol.messages import Activation, RunRef, StepResult, TaskProgress
+from perdure.protocol.payloads import Payload
 from perdure.protocol.verbs import ActivityOptions, StartRequest
 from perdure_operator.engine import attempts, decisions
 from perdure_operator.engine.evolution import fold
@@ -75,6 +76,13 @@ def schedule(seq: int = 1, **options: object) -> cmd.ScheduleActivity:
     """Ask for an activity."""
     defaults = {"activity_type": "charge", "start_to_close_timeout": 10_000}
     return cmd.ScheduleActivity(seq=seq, activity_id=str(seq), **{**defaults, **options})
+
+
+def schedule_batch(seq: int = 1, items: int = 3, **options: object) -> cmd.ScheduleBatch:
+    """Ask for a batch of so many items."""
+    defaults = {"activity_type": "charge", "start_to_close_timeout": 10_000}
+    inputs = tuple((Payload(data=b"%d" % index),) for index in range(items))
+    return cmd.ScheduleBatch(seq=seq, activity_id=str(seq), items=inputs, **{**defaults, **options})
 
 
 def standalone(**options: object) -> Driver:

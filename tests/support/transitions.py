@@ -17,12 +17,19 @@ import msgspec
 from perdure.protocol.events import (
     Event,
     HistoryEvent,
+    ItemResult,
     SignalReceived,
     WorkflowCompleted,
     WorkflowStarted,
 )
 from perdure.protocol.verbs import RunStatus
-from perdure_operator.engine.transitions import OpenActivity, RunRow, Timer, Transition
+from perdure_operator.engine.transitions import (
+    OpenActivity,
+    RunRow,
+    Timer,
+    Transition,
+    WaitingResult,
+)
 
 T0 = 1_700_000_000_000
 """When things begin, in milliseconds."""
@@ -103,4 +110,12 @@ def timer(seq: int = 1, *, fires: int = T0) -> Timer:
     return Timer(seq=seq, fires=fires)
 
 
-_ROWS = ("put_activities", "drop_activities", "put_timers", "drop_timers")
+def waiting(item: int = 1, **fields: Any) -> WaitingResult:
+    """A result of a batch's item that is not in history yet."""
+    return WaitingResult(item, ItemResult(index=item - 1, **fields))
+
+
+_ROWS = (
+    *("put_activities", "drop_activities", "put_timers", "drop_timers"),
+    *("put_items", "drop_items"),
+)

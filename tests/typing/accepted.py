@@ -12,8 +12,9 @@ from typing import Any, assert_type
 from perdure import activity, workflow
 from perdure.client import Client, WorkflowHandle
 from perdure.common import Pod, RetryPolicy
+from perdure.exceptions import ActivityError
 from perdure.worker import Worker
-from perdure.workflow import ActivityHandle
+from perdure.workflow import ActivityHandle, Batch, BatchItem
 
 MINUTE = timedelta(minutes=1)
 
@@ -134,6 +135,32 @@ class OrderWorkflow:
         assert_type(await workflow.step(write_receipt, order.order_id, 1), Receipt)
         assert_type(await workflow.step(look_up, order.order_id, name="look-up"), int)
         assert_type(await workflow.step(lambda: 1.5, timeout=2), float)
+        orders = [order]
+        assert_type(
+            await workflow.map_activities(charge, orders, start_to_close_timeout=MINUTE),
+            list[Receipt],
+        )
+        assert_type(
+            workflow.map_activities(
+                ship, iter(orders), parallelism=5, schedule_to_close_timeout=MINUTE
+            ),
+            Batch[str],
+        )
+        tolerant = workflow.map_activities(
+            ship, orders, tolerated_failures=3, start_to_close_timeout=MINUTE
+        )
+        assert_type(await tolerant, list[str | ActivityError])
+        async for result in tolerant:
+            assert_type(result, str | ActivityError)
+        async for item in workflow.map_activities(charge, orders, start_to_close_timeout=MINUTE):
+            assert_type(item, Receipt)
+        async for ended in tolerant.as_completed():
+            assert_type(ended, BatchItem[str | ActivityError])
+            assert_type(ended.index, int)
+        assert_type(
+            await workflow.map_activities("by-name", [1], start_to_close_timeout=MINUTE),
+            list[Any],
+        )
         await workflow.wait_condition(lambda: self.answer is not None, timeout=MINUTE)
         return Receipt(number=1)
 

@@ -77,9 +77,21 @@ class OrderWorkflow:
             "busybox", result_type=str, start_to_close_timeout=MINUTE
         )
         Pod(resources="2Gi", image=image)  # refused
+        workflow.map_activities(  # refused
+            charge, ["42"], start_to_close_timeout=MINUTE
+        )
+        workflow.map_activities(  # refused
+            charge, order, start_to_close_timeout=MINUTE
+        )
+        workflow.map_activities(  # refused
+            charge, [order], parallelism="5", start_to_close_timeout=MINUTE
+        )
+        charged: list[int] = await workflow.map_activities(  # refused
+            charge, [order], tolerated_failures=1, start_to_close_timeout=MINUTE
+        )
         await workflow.step(write_receipt, order.order_id)  # refused
         await workflow.step(write_receipt, order.order_id, "1")  # refused
-        number: int = await workflow.step(write_receipt, receipt, 1)  # refused
+        number: int = await workflow.step(write_receipt, receipt, charged[0])  # refused
         await workflow.step(write_receipt("42", 1))  # refused
         await workflow.wait_condition(True)  # refused
         await workflow.sleep("1h")  # refused

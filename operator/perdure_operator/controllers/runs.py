@@ -26,6 +26,12 @@ WHOLE_HISTORY_BYTES = 128 * 1024
 NAMED_EVENTS = 50
 """How many events of a long history are read: enough to name most of what the last ones end."""
 
+READ_BYTES = 1024 * 1024
+"""Of a long history of large events (batches have them), about so much is read, and at least the
+last :data:`FEWEST_EVENTS`."""
+
+FEWEST_EVENTS = 3
+
 
 class NoRun(Enum):
     """Why there are no facts."""
@@ -108,7 +114,10 @@ async def find_own_run(
 
 
 async def _read_events(server: Server, run: RunDescription) -> tuple[HistoryEvent, ...]:
-    after = 0 if run.history_bytes <= WHOLE_HISTORY_BYTES else max(0, run.events - NAMED_EVENTS)
+    after = 0
+    if run.history_bytes > WHOLE_HISTORY_BYTES:
+        fitting = READ_BYTES * run.events // run.history_bytes
+        after = max(0, run.events - min(NAMED_EVENTS, max(FEWEST_EVENTS, fitting)))
     events: list[HistoryEvent] = []
     while after < run.events:
         page = await _read_page(server, run, after=after, limit=1000)

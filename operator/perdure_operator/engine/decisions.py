@@ -28,15 +28,14 @@ from perdure.protocol.verbs import (
     SuspendRequest,
     TerminateRequest,
 )
-from perdure_operator.engine import attempts
+from perdure_operator.engine import attempts, batching, standalone
 from perdure_operator.engine.errors import RefusedError, RunClosedError
 from perdure_operator.engine.runs import Run
+from perdure_operator.engine.standalone import ONLY_SEQ
 from perdure_operator.engine.transitions import NEVER, RUN_TIMEOUT_SEQ
 
 MAX_EVENTS = 50_000
 MAX_HISTORY_BYTES = 50 * 1024 * 1024
-ONLY_SEQ = 1
-"""The number of a standalone activity in its own history."""
 
 
 def start(request: StartRequest, run_id: str) -> list[Event]:
@@ -59,7 +58,7 @@ def start(request: StartRequest, run_id: str) -> list[Event]:
         )
     ]
     if request.kind == "activity":
-        events.append(_only_activity(request))
+        events.append(standalone.scheduled(request))
     if request.start_signal:
         events.append(
             ev.SignalReceived(
@@ -70,20 +69,6 @@ def start(request: StartRequest, run_id: str) -> list[Event]:
             )
         )
     return events
-
-
-def _only_activity(request: StartRequest) -> ev.ActivityScheduled:
-    if request.activity is None:
-        raise RefusedError("a standalone activity needs its options (field `activity`)")
-    return ev.ActivityScheduled(
-        seq=ONLY_SEQ,
-        activity_id=request.workflow_id,
-        activity_type=request.workflow_type,
-        task_queue=request.task_queue,
-        input=request.input,
-        headers=request.headers,
-        **msgspec.structs.asdict(request.activity),
-    )
 
 
 def signal(run: Run, request: SignalRequest) -> list[Event]:
@@ -145,6 +130,9 @@ def fire_timer(run: Run, seq: int, due: Millis) -> list[Event]:
         return []
     if seq == RUN_TIMEOUT_SEQ:
         return [ev.WorkflowTimedOut()] if run.deadline == due else []
+    batch = run.batches.get(seq)
+    if batch is not None:
+        return batching.time_out(run, batch) if batch.deadline == due else []
     timer = run.timers.get(seq)
     return [ev.TimerFired(seq=seq)] if timer is not None and timer.fires == due else []
 
@@ -174,9 +162,11 @@ def cancel_activity(run: Run, seq: int, just_asked: Container[int] = ()) -> list
 
     Args:
         run: Whose activity it is.
-        seq: Which.
+        seq: Which; a batch's number too.
         just_asked: Activities that the same report schedules: nobody has begun them.
     """
+    if seq in run.batches:
+        return batching.cancel(run, run.batches[seq])
     activity = run.activities.get(seq)
     if activity is None:
         if seq not in just_asked:
@@ -231,9 +221,20 @@ def record_progress(
         return _up_to_close(events)
     for number, step in enumerate(progress.steps):
         events.append(_step_event(step, on_step if number == 0 else None))
-    for command in progress.commands:
-        if isinstance(command, cmd.RequestCancelActivity):
-            events += cancel_activity(run, command.seq, taken)
+    events += _close_cancelled(run, progress.commands, taken)
+    closed = {each.seq for each in events if isinstance(each, batching.BATCH_ENDS)}
+    return events + batching.move_told(run, through, but=closed)
+
+
+def _close_cancelled(run: Run, commands: Sequence[Command], taken: set[int]) -> list[Event]:
+    """Close what the commands cancel, as far as nobody works on it."""
+    just_asked = {each.seq for each in commands if isinstance(each, cmd.ScheduleBatch)}
+    events: list[Event] = []
+    for seq in dict.fromkeys(c.seq for c in commands if isinstance(c, cmd.RequestCancelActivity)):
+        if seq in just_asked:
+            events.append(ev.BatchCanceled(seq=seq))
+        else:
+            events += cancel_activity(run, seq, taken)
     return events
 
 
@@ -329,6 +330,13 @@ def _schedule_activity(
     return ev.ActivityScheduled(**fields)
 
 
+def _schedule_batch(run: Run, command: cmd.ScheduleBatch, _now: Millis, taken: set[int]) -> Event:
+    _take(run, command.seq, taken, f"batch of {command.activity_type!r}")
+    fields: dict[str, Any] = msgspec.structs.asdict(command)
+    fields["task_queue"] = command.task_queue or run.start.task_queue
+    return ev.BatchScheduled(**fields)
+
+
 def _start_timer(run: Run, command: cmd.StartTimer, now: Millis, taken: set[int]) -> Event:
     _take(run, command.seq, taken, "a timer")
     return ev.TimerStarted(
@@ -370,6 +378,7 @@ def _cancel(_run: Run, command: cmd.CancelWorkflow, _now: Millis, _taken: set[in
 
 _COMMAND_EVENTS: dict[type, Callable[[Run, Any, Millis, set[int]], Event]] = {
     cmd.ScheduleActivity: _schedule_activity,
+    cmd.ScheduleBatch: _schedule_batch,
     cmd.StartTimer: _start_timer,
     cmd.RequestCancelActivity: _cancel_activity,
     cmd.CancelTimer: _cancel_timer,

@@ -14,6 +14,7 @@ from typing import Any
 from perdure.protocol import events as ev
 from perdure.protocol.events import HistoryEvent, encode_events
 from perdure.protocol.verbs import RunStatus
+from perdure_operator.engine.batches import OpenBatch
 from perdure_operator.engine.errors import BrokenHistoryError
 from perdure_operator.engine.runs import Run
 
@@ -129,6 +130,8 @@ def _activity_cancel_requested(
     run: Run, _recorded: HistoryEvent, event: ev.ActivityCancelRequested
 ) -> None:
     _taken(run, event.seq, event)
+    if event.seq in run.batches:
+        run.batches[event.seq].is_canceling = True
 
 
 def _taken(run: Run, seq: int, event: ev.Event) -> None:
@@ -137,6 +140,40 @@ def _taken(run: Run, seq: int, event: ev.Event) -> None:
         raise BrokenHistoryError(
             f"run {run.ref.run_id}: {ev.event_name(event)} for number {seq}, never asked for"
         )
+
+
+def _batch_scheduled(run: Run, recorded: HistoryEvent, event: ev.BatchScheduled) -> None:
+    _take_seq(run, event.seq, event)
+    retried = run.start.retried
+    # Of a retried run it goes on, and has its whole time again.
+    since = recorded.time if retried is None else max(recorded.time, retried.time)
+    run.batches[event.seq] = OpenBatch(scheduled=event, since=since)
+
+
+def _open_batch(run: Run, seq: int, event: ev.Event) -> OpenBatch:
+    if seq not in run.batches:
+        raise BrokenHistoryError(
+            f"run {run.ref.run_id}: {ev.event_name(event)} for batch {seq}, which is not open"
+        )
+    return run.batches[seq]
+
+
+def _batch_items_closed(run: Run, recorded: HistoryEvent, event: ev.BatchItemsClosed) -> None:
+    batch = _open_batch(run, event.seq, event)
+    for result in event.items:
+        if not batch.record(result):
+            raise BrokenHistoryError(
+                f"run {run.ref.run_id}: item {result.index} of batch {event.seq} ends, but it has "
+                f"ended before or is none of its {batch.total} items"
+            )
+    if batch.scheduled.streamed:
+        run.last_resolution = recorded.id
+
+
+def _batch_closed(run: Run, recorded: HistoryEvent, event: Any) -> None:
+    _open_batch(run, event.seq, event)
+    del run.batches[event.seq]
+    run.last_resolution = recorded.id
 
 
 def _timer_started(run: Run, _recorded: HistoryEvent, event: ev.TimerStarted) -> None:
@@ -184,6 +221,7 @@ def _closed(status: RunStatus) -> Callable[[Run, HistoryEvent, Any], None]:
         run.busy = False
         run.scheduled.clear()
         run.activities.clear()
+        run.batches.clear()
         run.timers.clear()
 
     return close
@@ -202,6 +240,11 @@ _EVOLUTIONS: dict[type, Callable[[Run, HistoryEvent, Any], None]] = {
     ev.ActivityCancelRequested: _activity_cancel_requested,
     ev.StepCompleted: _step_closed,
     ev.StepFailed: _step_closed,
+    ev.BatchScheduled: _batch_scheduled,
+    ev.BatchItemsClosed: _batch_items_closed,
+    ev.BatchCompleted: _batch_closed,
+    ev.BatchFailed: _batch_closed,
+    ev.BatchCanceled: _batch_closed,
     ev.TimerStarted: _timer_started,
     ev.TimerFired: _timer_fired,
     ev.TimerCanceled: _timer_canceled,

@@ -7,15 +7,18 @@ kept in step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import structs
 
 from perdure.protocol import events as ev
 from perdure.protocol.events import Event, HistoryEvent
+from perdure.protocol.items import is_item
 from perdure.protocol.payloads import Millis
-from perdure_operator.engine import placing
+from perdure_operator.engine import item_rows, placing
+from perdure_operator.engine.batching import BATCH_ENDS, ItemClosed
 from perdure_operator.engine.evolution import evolve
+from perdure_operator.engine.item_rows import Assign, ItemRows
 from perdure_operator.engine.runs import Run
 from perdure_operator.engine.transitions import (
     RUN_TIMEOUT_SEQ,
@@ -24,16 +27,13 @@ from perdure_operator.engine.transitions import (
     Transition,
 )
 
-Assign = Callable[[ev.ActivityScheduled, OpenActivity], OpenActivity]
-"""May give a newly scheduled activity to a worker at once; returns it begun, or as it is."""
-
 _ACTIVITY_ENDS = (
     ev.ActivityCompleted,
     ev.ActivityFailed,
     ev.ActivityTimedOut,
     ev.ActivityCanceled,
 )
-_TIMER_ENDS = (ev.TimerFired, ev.TimerCanceled)
+_TIMER_ENDS = (ev.TimerFired, ev.TimerCanceled, *BATCH_ENDS)
 
 
 def record(
@@ -42,6 +42,7 @@ def record(
     now: Millis,
     *,
     attempts_changed: Iterable[OpenActivity] = (),
+    items_closed: Sequence[ItemClosed] = (),
     assign: Assign = lambda _scheduled, activity: activity,
 ) -> Transition:
     """Let ``events`` happen to ``run`` and return what must be committed for it.
@@ -51,26 +52,23 @@ def record(
         events: Decided on the run as it is; may be empty.
         now: The time; the events' time is never before that of the event before them.
         attempts_changed: Activities that stay open, with a new state of their attempts.
-        assign: Asked for each activity that the events schedule.
+        items_closed: Items of batches that have ended; as ``events`` were decided on.
+        assign: Asked for each activity, and each item, that begins to be open.
     """
     time = max(now, run.last_time)
     recorded = tuple(
         HistoryEvent(number, time, event) for number, event in enumerate(events, run.last_event + 1)
     )
     ends = bool(events) and isinstance(events[-1], ev.CLOSING_EVENTS)
-    drop_activities = list(run.scheduled) if ends else []
-    drop_timers = list(run.timers) if ends else []
+    drop_activities = list(run.activities) if ends else []
+    drop_timers = [*run.timers, *(each.seq for each in run.batch_timers())] if ends else []
+    rows = item_rows.close(run, events, items_closed)
     had_deadline = run.started is not None and run.deadline is not None
     for each in recorded:
         evolve(run, each)
 
-    put = {each.seq: each for each in attempts_changed}
-    for event in events:
-        if isinstance(event, ev.ActivityScheduled) and event.seq in run.scheduled:
-            put[event.seq] = assign(event, placing.schedule(run.ref.run_id, event, time))
-        elif isinstance(event, ev.ActivityCancelRequested) and event.seq in run.activities:
-            # Still open, so an attempt runs: whoever runs it must be told.
-            put[event.seq] = structs.replace(run.activities[event.seq], cancel_requested=True)
+    changed = _changed(run, events, attempts_changed, rows)
+    put = {each.seq: each for each in (*changed, *_opened(run, events, items_closed, time, assign))}
     run.activities.update(put)
 
     put_timers = [
@@ -78,8 +76,11 @@ def record(
         for event in events
         if isinstance(event, ev.TimerStarted) and event.seq in run.timers
     ]
+    batches = {each.seq for each in events if isinstance(each, ev.BatchScheduled)}
+    put_timers += [each for each in run.batch_timers() if each.seq in batches]
     if not ends:
         drop_activities = [each.seq for each in events if isinstance(each, _ACTIVITY_ENDS)]
+        drop_activities += rows.drop_activities
         drop_timers = [each.seq for each in events if isinstance(each, _TIMER_ENDS)]
     if run.deadline is not None:
         if run.is_closed and had_deadline:
@@ -96,4 +97,37 @@ def record(
         drop_activities=tuple(drop_activities),
         put_timers=tuple(put_timers),
         drop_timers=tuple(drop_timers),
+        put_items=rows.put_items,
+        drop_items=tuple(rows.drop_items),
     )
+
+
+def _changed(
+    run: Run, events: Sequence[Event], attempts_changed: Iterable[OpenActivity], rows: ItemRows
+) -> Iterator[OpenActivity]:
+    """Yield the activities that stay open, and are no longer as they were."""
+    for activity in attempts_changed:
+        if not is_item(activity.seq) or activity.seq in run.activities:
+            yield activity  # else its batch has just ended
+    for event in events:
+        if not isinstance(event, ev.ActivityCancelRequested):
+            continue
+        if event.seq in run.activities:
+            # Still open, so an attempt runs: whoever runs it must be told.
+            yield structs.replace(run.activities[event.seq], cancel_requested=True)
+        elif event.seq in run.batches:
+            yield from item_rows.stop(run, run.batches[event.seq], rows)
+
+
+def _opened(
+    run: Run,
+    events: Sequence[Event],
+    items_closed: Sequence[ItemClosed],
+    time: Millis,
+    assign: Assign,
+) -> Iterator[OpenActivity]:
+    """Yield the activities and items that begin to be open."""
+    for event in events:
+        if isinstance(event, ev.ActivityScheduled) and event.seq in run.scheduled:
+            yield assign(event, placing.schedule(run.ref.run_id, event, time))
+    yield from item_rows.open_more(run, events, items_closed, time, assign)

@@ -2,13 +2,14 @@
 
 The history says everything but how far the attempts of open activities were: who ran them is
 not known here, so each begins anew, with its first attempt and its whole time. Its idempotency
-key stays what it was. What was recorded is never computed again; timers and the run's timeout
+key stays what it was. Items of batches whose results are not in events begin anew as well. What
+was recorded is never computed again; timers and the run's timeout
 keep the instants that they were recorded with.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from msgspec import structs
@@ -17,7 +18,7 @@ from perdure.protocol import events as ev
 from perdure.protocol.events import HistoryEvent
 from perdure.protocol.messages import RunRef
 from perdure.protocol.payloads import Millis
-from perdure_operator.engine import decisions, placing
+from perdure_operator.engine import attempts, decisions, item_rows, placing
 from perdure_operator.engine.errors import BrokenHistoryError
 from perdure_operator.engine.evolution import fold
 from perdure_operator.engine.runs import Run
@@ -44,6 +45,8 @@ def restore(
     timers = [Timer(seq=each.seq, fires=each.fires) for each in run.timers.values()]
     if not run.is_closed:
         run.activities |= {each.seq: each for each in _activities(run, history, now)}
+        run.activities |= {each.seq: each for each in _items(run, now)}
+        timers += run.batch_timers()
         if run.deadline is not None:
             timers.append(Timer(seq=RUN_TIMEOUT_SEQ, fires=run.deadline))
     transition = Transition(
@@ -86,6 +89,17 @@ def _activities(run: Run, history: Sequence[HistoryEvent], now: Millis) -> list[
         for seq, scheduled in run.scheduled.items()
         for activity in [placing.schedule(run.ref.run_id, scheduled, now)]
     ]
+
+
+def _items(run: Run, now: Millis) -> Iterator[OpenActivity]:
+    """Return the open items of batches, as they begin anew."""
+    scheduled = [batch.scheduled for batch in run.batches.values()]
+    yield from item_rows.open_more(run, scheduled, (), now, lambda _scheduled, activity: activity)
+    for batch in run.batches.values():
+        if batch.is_canceling:
+            # One stands for all that were stopped: it is looked at, and the batch ends with it.
+            index = batch.open_unwanted()
+            yield _unwanted(attempts.schedule(batch.item(index), now))
 
 
 def _unwanted(activity: OpenActivity) -> OpenActivity:

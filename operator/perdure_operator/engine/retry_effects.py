@@ -24,14 +24,14 @@ def effects_after(history: Sequence[HistoryEvent], last_seq: int) -> list[Effect
         if seq <= last_seq:
             continue
         match event:
-            case ev.ActivityScheduled(activity_type=name):
+            case ev.ActivityScheduled(activity_type=name) | ev.BatchScheduled(activity_type=name):
                 names[seq] = name
                 effects[seq] = Effect(event=each.id, name=name, is_completed=False)
-            case ev.ActivityStarted():
+            case ev.ActivityStarted() | ev.BatchItemsClosed():
                 began.add(seq)
-            case ev.ActivityCompleted():
+            case ev.ActivityCompleted() | ev.BatchCompleted():
                 effects[seq] = Effect(event=each.id, name=names[seq])
-            case ev.ActivityCanceled() if seq not in began:
+            case ev.ActivityCanceled() | ev.BatchCanceled() if seq not in began:
                 del effects[seq]
             case ev.StepCompleted(name=name):
                 effects[seq] = Effect(event=each.id, name=name)
@@ -48,7 +48,7 @@ def _asked_with_the_end(history: Sequence[HistoryEvent]) -> list[int]:
     for each in reversed(history[:-1]):
         if not isinstance(each.event, ev.COMMAND_EVENTS):
             break
-        if isinstance(each.event, ev.ActivityScheduled):
+        if isinstance(each.event, (ev.ActivityScheduled, ev.BatchScheduled)):
             seqs.append(each.event.seq)
     is_command = isinstance(history[-1].event, ev.COMMAND_EVENTS)
     return seqs if is_command else []

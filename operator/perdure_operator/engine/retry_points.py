@@ -16,8 +16,8 @@ from collections.abc import Iterator, Sequence
 from perdure.protocol import events as ev
 from perdure.protocol.events import HistoryEvent
 
-FAILURES = (ev.ActivityFailed, ev.ActivityTimedOut, ev.StepFailed)
-"""How an activity or a step fails for good."""
+FAILURES = (ev.ActivityFailed, ev.ActivityTimedOut, ev.StepFailed, ev.BatchFailed)
+"""How an activity, a step or a batch fails for good."""
 
 
 def find_point(history: Sequence[HistoryEvent]) -> int:

@@ -28,6 +28,7 @@ from perdure.protocol.events import Event, HistoryEvent
 from perdure.protocol.payloads import Millis
 from perdure.protocol.retries import EVERY_NUMBER, Effect, KeyRange, Retried, RetryPoint
 from perdure.protocol.verbs import RetryRequest
+from perdure_operator.engine.batching import BATCH_ENDS
 from perdure_operator.engine.errors import RefusedError
 from perdure_operator.engine.retry_effects import effects_after
 from perdure_operator.engine.retry_points import FAILURES, boundary_of, find_point
@@ -122,7 +123,7 @@ def _together(history: Sequence[HistoryEvent]) -> Sequence[HistoryEvent]:
 
 
 def _begins(event: Event) -> bool:
-    return isinstance(event, (ev.ActivityScheduled, ev.SignalReceived))
+    return isinstance(event, (ev.ActivityScheduled, ev.BatchScheduled, ev.SignalReceived))
 
 
 # --- from what failed ----------------------------------------------------------------------------
@@ -167,11 +168,11 @@ class _Cut:
         self.last_seq = max((self._asked(each) for each in history), default=0)
         """The highest number that the kept activations asked for."""
         self.ended: set[int] = set()
-        """Activities whose end is kept; what was recorded with the end is kept with it."""
+        """Activities and batches whose end is kept, and with it what was recorded of them."""
         self.ended |= {
             each.event.seq
             for each in history
-            if isinstance(each.event, ev.ACTIVITY_ENDS) and self.is_kept(each)
+            if isinstance(each.event, (*ev.ACTIVITY_ENDS, *BATCH_ENDS)) and self.is_kept(each)
         }
         self.takes_back = bool(dropped) or any(
             isinstance(each.event, FAILURES) and not self.is_kept(each) for each in history
@@ -199,6 +200,8 @@ class _Cut:
         """
         event = recorded.event
         is_kept, through = self.is_kept(recorded), boundary_of(recorded)
+        if is_kept and isinstance(event, ev.BatchItemsClosed):
+            return self._keep_items(recorded, event)
         if isinstance(event, ev.WorkflowTaskCompleted) or through is None:
             return recorded if is_kept else None
         assert isinstance(event, (ev.StepCompleted, ev.StepFailed))
@@ -211,6 +214,17 @@ class _Cut:
             through=through, started=event.started, asked=event.asked, busy=True
         )
         return structs.replace(recorded, event=boundary)
+
+    def _keep_items(
+        self, recorded: HistoryEvent, event: ev.BatchItemsClosed
+    ) -> HistoryEvent | None:
+        """Return the event without failures of a batch that goes on: those items begin anew."""
+        if event.seq in self.ended or recorded.id <= self.told:
+            return recorded
+        items = tuple(each for each in event.items if each.failure is None)
+        return (
+            structs.replace(recorded, event=structs.replace(event, items=items)) if items else None
+        )
 
 
 def _is_command(event: Event) -> bool:
@@ -271,17 +285,22 @@ _KEPT: dict[type, Callable[[_Cut, HistoryEvent, Any], bool]] = {
     ev.WorkflowTaskCompleted: _if_not_told_of_it,
     ev.WorkflowTaskFailed: _never,
     ev.ActivityScheduled: _if_asked_by_kept,
+    ev.BatchScheduled: _if_asked_by_kept,
     ev.ActivityCancelRequested: _if_asked_by_kept,
     ev.TimerStarted: _if_asked_by_kept,
     ev.TimerCanceled: _if_asked_by_kept,
     ev.ActivityStarted: _with_its_end,
     ev.ActivityCompleted: _if_asked_before,
+    ev.BatchItemsClosed: _if_asked_before,
+    ev.BatchCompleted: _if_asked_before,
     ev.StepCompleted: _if_asked_before,
     ev.TimerFired: _if_asked_before,
     ev.ActivityFailed: _if_known,
     ev.ActivityTimedOut: _if_known,
     ev.StepFailed: _if_known,
+    ev.BatchFailed: _if_known,
     ev.ActivityCanceled: _if_wanted,
+    ev.BatchCanceled: _if_wanted,
     ev.SignalReceived: _always,
     ev.CancelRequested: _if_known,
     ev.Suspended: _never,

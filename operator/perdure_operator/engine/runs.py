@@ -10,10 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from perdure.protocol import events as ev
+from perdure.protocol.items import is_item, item_of
 from perdure.protocol.messages import RunRef
 from perdure.protocol.payloads import Millis
 from perdure.protocol.verbs import RunStatus
-from perdure_operator.engine.transitions import NEVER, OpenActivity, RunRow
+from perdure_operator.engine.batches import OpenBatch
+from perdure_operator.engine.transitions import NEVER, OpenActivity, RunRow, Timer
 
 
 @dataclass(slots=True, kw_only=True)
@@ -50,7 +52,11 @@ class Run:
     scheduled: dict[int, ev.ActivityScheduled] = field(default_factory=dict)
     """Open activities, as asked for."""
     activities: dict[int, OpenActivity] = field(default_factory=dict)
-    """How far their attempts are; not part of the fold, each has its own row."""
+    """How far their attempts are; not part of the fold, each has its own row.
+
+    Open items of batches are among them, under their own numbers."""
+    batches: dict[int, OpenBatch] = field(default_factory=dict)
+    """Open batches."""
     timers: dict[int, ev.TimerStarted] = field(default_factory=dict)
     seqs: set[int] = field(default_factory=set)
     """Numbers taken by activities and timers, open or not."""
@@ -92,17 +98,34 @@ class Run:
         limits = [t for t in (self.start.execution_timeout, self.start.run_timeout) if t]
         return min(NEVER, self.started_at + min(limits)) if limits else None
 
+    def asked(self, seq: int) -> ev.ActivityScheduled:
+        """Return what an open activity was scheduled with; for an item, made from its batch."""
+        if is_item(seq):
+            batch, index = item_of(seq)
+            return self.batches[batch].item(index)
+        return self.scheduled[seq]
+
+    def batch_timers(self) -> list[Timer]:
+        """Return the wake-ups that end batches which take too long."""
+        deadlines = ((seq, batch.deadline) for seq, batch in self.batches.items())
+        return [Timer(seq=seq, fires=due) for seq, due in deadlines if due is not None]
+
     @property
     def current_step(self) -> str:
         """What it waits for, in a word for people."""
         if self.is_closed:
             return ""
-        if self.scheduled:
-            newest = self.scheduled[next(reversed(self.scheduled))]
+        if self.scheduled or self.batches:
+            newest = self._newest_asked()
             return newest.summary or newest.activity_type
         if self.timers:
             return self.timers[next(reversed(self.timers))].summary or "timer"
         return self.last_step if self.needs_task else ""
+
+    def _newest_asked(self) -> ev.ActivityScheduled | ev.BatchScheduled:
+        activity = next(reversed(self.scheduled), 0)
+        batch = next(reversed(self.batches), 0)
+        return self.scheduled[activity] if activity > batch else self.batches[batch].scheduled
 
     def row(self) -> RunRow:
         """Return what the store keeps beside the history."""

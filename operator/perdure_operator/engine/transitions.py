@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from perdure.protocol.events import HistoryEvent
+from perdure.protocol.events import HistoryEvent, ItemResult
 from perdure.protocol.failures import Failure
 from perdure.protocol.payloads import Millis, Payloads
 from perdure.protocol.verbs import RunStatus
@@ -51,6 +51,7 @@ class OpenActivity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """An activity that is scheduled and not yet closed: its attempts write only this."""
 
     seq: int
+    """Its number in the run; of a batch's item, the item's own."""
     task_queue: str
     scheduled: Millis
     attempt: int = 0
@@ -77,10 +78,22 @@ class OpenActivity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timer:
-    """A wake-up of a run. ``seq`` is the workflow's timer, or :data:`RUN_TIMEOUT_SEQ`."""
+    """A wake-up of a run.
+
+    ``seq`` is the workflow's timer, the batch that takes too long, or :data:`RUN_TIMEOUT_SEQ`.
+    """
 
     seq: int
     fires: Millis
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingResult:
+    """The result of a batch's item, from its end until it is moved into history."""
+
+    item: int
+    """The item's number, as :func:`perdure.protocol.items.item_key` makes it."""
+    result: ItemResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,3 +110,5 @@ class Transition:
     drop_activities: tuple[int, ...] = ()
     put_timers: tuple[Timer, ...] = ()
     drop_timers: tuple[int, ...] = ()
+    put_items: tuple[WaitingResult, ...] = ()
+    drop_items: tuple[int, ...] = ()

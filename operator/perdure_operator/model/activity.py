@@ -50,6 +50,10 @@ ONLY_FOR_CONTAINERS = (
     "template.command, args and nonRetryableExitCodes are for containers, so for Activities "
     "without a type: leave them out, or leave out type"
 )
+NO_PODS_FOR_ITEMS = (
+    "items and template cannot be together: a batch runs on the workers of its pool; give one "
+    "Activity with the template for each item, or leave the template out"
+)
 CANCEL_THE_RUN = (
     "cancel has no effect on an Activity that shows one of a run: cancel the run (perdure cancel)"
 )
@@ -113,9 +117,10 @@ class ActivitySpec(SpecModel):
     input: Arguments | None = None
     """The arguments of one activity, in order: any JSON."""
     items: Annotated[tuple[Arguments, ...], Field(min_length=1, max_length=MAX_ITEMS)] | None = None
-    """A batch: a list of arguments for each activity of it."""
+    """A batch: a list of arguments for each activity of it. The timeouts and the retryPolicy are
+    then each activity's own, except scheduleToClose, which is of the whole."""
     parallelism: Annotated[int, Field(ge=1, le=MAX_ITEMS)] | None = None
-    """How many of the batch run at once at most. Without it: as many as the workers take."""
+    """How many of the batch are open at once at most. Without it: 1000."""
     tolerated_failures: Annotated[int, Field(ge=0, le=MAX_ITEMS)] | None = None
     """How many of the batch may fail for good without failing the whole. Without it: none."""
     worker_pool: ObjectName | None = None
@@ -161,6 +166,8 @@ class ActivitySpec(SpecModel):
         template = self.template
         if template is None:
             return
+        if self.items is not None:
+            raise ValueError(NO_PODS_FOR_ITEMS)
         if self.type is None and template.image is None:
             raise ValueError(NO_IMAGE)
         of_containers = (template.command, template.args, template.non_retryable_exit_codes)
@@ -211,6 +218,12 @@ class ActivityStatus(ResourceStatus):
     """What it returned, if that is not longer than 8 KiB."""
     result_omitted: bool = False
     """Whether the result was too long to be shown here."""
+    items_total: Annotated[int, Field(ge=0)] | None = None
+    """How many activities the batch has."""
+    items_running: Annotated[int, Field(ge=0)] | None = None
+    """How many activities of the batch workers had when the progress was written."""
+    progress: Annotated[str, Field(max_length=63)] | None = None
+    """How many activities of the batch have ended, of how many; written in steps of a hundredth."""
     items_succeeded: Annotated[int, Field(ge=0)] | None = None
     """How many activities of the batch have succeeded."""
     items_failed: Annotated[int, Field(ge=0)] | None = None

@@ -114,6 +114,11 @@ ACTIVITY = ResourceKind(
             type="integer",
             description="Which attempt is under way.",
         ),
+        Column(
+            name="Progress",
+            path=".status.progress",
+            description="How many activities of the batch have ended, of how many.",
+        ),
         Column(name="Pool", path=".spec.workerPool", description="The pool that runs it."),
         Column(
             name="Workflow",
@@ -138,6 +143,13 @@ ACTIVITY = ResourceKind(
             name="Job",
             path=".status.job",
             description="The Job of the attempt that is under way.",
+            wide=True,
+        ),
+        Column(
+            name="Failed",
+            path=".status.itemsFailed",
+            type="integer",
+            description="How many activities of the batch have failed for good.",
             wide=True,
         ),
         Column(

@@ -12,10 +12,11 @@ from collections.abc import Callable
 
 from perdure.protocol import events as ev
 from perdure.protocol import messages as msg
+from perdure.protocol.items import is_item, item_of
 from perdure.protocol.messages import AttemptRef
 from perdure.protocol.payloads import Millis, Payloads
 from perdure.protocol.retries import idempotency_key
-from perdure_operator.engine import attempts, decisions, placing
+from perdure_operator.engine import attempts, batching, decisions, placing
 from perdure_operator.engine.transitions import NEVER, OpenActivity, Transition
 from perdure_operator.server.alarms import Alarm, Alarms
 from perdure_operator.server.dispatching import ActivityKey, Dispatcher, QueueKey
@@ -56,6 +57,15 @@ class ActivityTasks:
     def assign(
         self, hot: HotRun, scheduled: ev.ActivityScheduled, activity: OpenActivity
     ) -> OpenActivity:
+        """Begin the first attempt if a worker has a slot for it right now."""
+        key = (hot.run.ref.namespace, activity.task_queue)
+        if is_item(activity.seq) and self._dispatcher.has_waiting_activities(key):
+            return activity  # A batch's items begin in their order, and others' work between them.
+        return self.begin(hot, scheduled, activity)
+
+    def begin(
+        self, hot: HotRun, scheduled: ev.ActivityScheduled, activity: OpenActivity
+    ) -> OpenActivity:
         """Begin the next attempt if a worker has a slot for it right now."""
         if hot.run.is_suspended or placing.is_container(scheduled):
             return activity
@@ -91,7 +101,7 @@ class ActivityTasks:
         activity = hot.run.activities.get(key[1])
         if activity is None or activity.is_started or activity.visible > self._now():
             return
-        begun = self.assign(hot, hot.run.scheduled[activity.seq], activity)
+        begun = self.begin(hot, hot.run.asked(activity.seq), activity)
         if begun.is_started:
             self._keeper.record(hot, (), attempts_changed=(begun,))
         else:
@@ -108,25 +118,30 @@ class ActivityTasks:
             if current is not None:
                 self._watch(hot, current)
         for recorded in transition.events:
-            match recorded.event:
-                case ev.ActivityCancelRequested(seq=seq):
-                    self._tell_worker(hot, seq)
-                case ev.Resumed():
-                    for activity in tuple(hot.run.activities.values()):
-                        self._watch(hot, activity)
+            self._after_event(hot, recorded.event)
         for seq in transition.drop_activities:
             self._dispatcher.drop_activity((hot.run_id, seq))
         if hot.run.is_closed and transition.drop_activities:
             self._stop_all(hot)
 
+    def _after_event(self, hot: HotRun, event: ev.Event) -> None:
+        match event:
+            case ev.ActivityCancelRequested(seq=seq):
+                self._tell_workers(hot, seq)
+            case ev.BatchFailed(seq=seq):
+                self._stop_items(hot, seq)
+            case ev.Resumed():
+                for activity in tuple(hot.run.activities.values()):
+                    self._watch(hot, activity)
+
     def _send(self, hot: HotRun, activity: OpenActivity, ref: AttemptRef) -> None:
         session = self._holders.get(ref)
         if session is None or not session.is_open:
             return  # Lost while it was being written: on_session_lost saw to it.
-        scheduled = hot.run.scheduled.get(activity.seq)
-        if scheduled is None:
+        if activity.seq not in hot.run.activities:
             self._forget(ref)
             return
+        scheduled = hot.run.asked(activity.seq)
         assert activity.started is not None
         self._metrics.observe_wait("activity", activity.started - activity.visible)
         session.send(
@@ -148,6 +163,7 @@ class ActivityTasks:
                 heartbeat_details=activity.heartbeat_details,
                 standalone=not hot.run.is_workflow,
                 idempotency_key=_unusual_key(hot, activity.seq),
+                item=item_of(activity.seq)[1] if is_item(activity.seq) else None,
             )
         )
 
@@ -159,7 +175,7 @@ class ActivityTasks:
             self._alarms.set(activity.wake, Alarm.ACTIVITY, hot.run_id, activity.seq)
 
     def _wait_for_worker(self, hot: HotRun, activity: OpenActivity) -> None:
-        scheduled = hot.run.scheduled[activity.seq]
+        scheduled = hot.run.asked(activity.seq)
         waiting = attempts.look(scheduled, activity, self._now())
         if isinstance(waiting, OpenActivity) and waiting.wake < NEVER:
             hot.run.activities[activity.seq] = waiting
@@ -172,23 +188,17 @@ class ActivityTasks:
     # --- reports ---------------------------------------------------------------------------
 
     async def on_report(self, session: Session, report: msg.ActivityReport) -> None:
-        """A worker says how an attempt ended."""
-        ref = report.attempt
-        session.held_attempts.discard(ref)
-        if self._holders.get(ref) is session:
-            del self._holders[ref]
-        hot, activity = await self._current(session, ref)
+        """A worker says how an attempt of an activity ended; see also :mod:`.item_reports`."""
+        hot = await self._keeper.get(report.attempt.run_id)
+        activity = self.reported(hot, session, report.attempt)
         if hot is None or activity is None:
-            self._metrics.refusals.labels("late_attempt").inc()
-            session.send(msg.ReportAccepted(attempt=ref, accepted=False))
-            self._pump(session)
+            self.refuse(session, report.attempt)
             return
-        became = self._judge(hot, activity, report)
-        self._observe("completed" if report.failure is None else "failed", activity)
+        became = self.judge(hot, activity, report)
 
         def accepted() -> None:
-            session.send(msg.ReportAccepted(attempt=ref))
-            self._pump(session)
+            session.send(msg.ReportAccepted(attempt=report.attempt))
+            self.pump(session)
 
         def lost(_error: LostError) -> None:
             # The worker keeps the report and repeats it when it has connected again.
@@ -200,12 +210,29 @@ class ActivityTasks:
         else:
             self._keeper.record(hot, (), attempts_changed=(became,), done=accepted, lost=lost)
 
-    def _judge(
+    def reported(
+        self, hot: HotRun | None, session: Session, ref: AttemptRef
+    ) -> OpenActivity | None:
+        """Take an attempt out of a worker's hands; return its activity if it is current."""
+        session.held_attempts.discard(ref)
+        if self._holders.get(ref) is session:
+            del self._holders[ref]
+        return self._if_current(hot, session, ref)
+
+    def refuse(self, session: Session, ref: AttemptRef) -> None:
+        """Tell a worker that its report came too late."""
+        self._metrics.refusals.labels("late_attempt").inc()
+        session.send(msg.ReportAccepted(attempt=ref, accepted=False))
+        self.pump(session)
+
+    def judge(
         self, hot: HotRun, activity: OpenActivity, report: msg.ActivityReport
     ) -> OpenActivity | attempts.Closed:
-        scheduled = hot.run.scheduled[activity.seq]
+        """Return what a report makes of an activity."""
+        scheduled = hot.run.asked(activity.seq)
         message = oversize((report.result,), f"result of activity {scheduled.activity_type!r}")
         failure = too_large(message) if message else report.failure
+        self._observe("completed" if report.failure is None else "failed", activity)
         if failure is not None:
             return attempts.fail(scheduled, activity, failure, self._now())
         return attempts.complete(activity, report.result)
@@ -220,7 +247,7 @@ class ActivityTasks:
 
     def beat(self, hot: HotRun, activity: OpenActivity, details: Payloads) -> None:
         """The running attempt of an activity is alive."""
-        beaten = attempts.beat(hot.run.scheduled[activity.seq], activity, details, self._now())
+        beaten = attempts.beat(hot.run.asked(activity.seq), activity, details, self._now())
         if details == activity.heartbeat_details:
             hot.run.activities[activity.seq] = beaten
             self._watch(hot, beaten)
@@ -230,12 +257,17 @@ class ActivityTasks:
     async def _current(
         self, session: Session, ref: AttemptRef
     ) -> tuple[HotRun | None, OpenActivity | None]:
-        """Return the activity if ``ref`` is its running attempt, and this worker's."""
         hot = await self._keeper.get(ref.run_id)
+        return hot, self._if_current(hot, session, ref)
+
+    def _if_current(
+        self, hot: HotRun | None, session: Session, ref: AttemptRef
+    ) -> OpenActivity | None:
+        """Return the activity if ``ref`` is its running attempt, and this worker's."""
         activity = hot.run.activities.get(ref.seq) if hot is not None else None
         if activity is None or activity.attempt != ref.attempt:
-            return hot, None
-        return hot, activity if activity.worker_id == session.worker_id else None
+            return None
+        return activity if activity.worker_id == session.worker_id else None
 
     # --- time, cancellation, lost workers --------------------------------------------------
 
@@ -248,7 +280,7 @@ class ActivityTasks:
         if activity.wake > self._now():
             self._look_later(hot, activity)
             return
-        became = attempts.look(hot.run.scheduled[seq], activity, self._now())
+        became = attempts.look(hot.run.asked(seq), activity, self._now())
         if activity.is_started and became is not activity:
             self._observe("timed_out", activity)
             self._stop(_ref(hot, activity), "timed_out")
@@ -266,16 +298,25 @@ class ActivityTasks:
         self, hot: HotRun, activity: OpenActivity, became: OpenActivity | attempts.Closed
     ) -> None:
         if isinstance(became, attempts.Closed):
-            self._keeper.record(hot, decisions.close_activity(hot.run, became))
+            self._close(hot, activity.seq, became)
         elif activity.is_started and became is not activity:
             self._keeper.record(hot, (), attempts_changed=(became,))
         elif not activity.is_started:
             self._watch(hot, became)
 
-    def _tell_worker(self, hot: HotRun, seq: int) -> None:
-        activity = hot.run.activities.get(seq)
-        if activity is not None and activity.is_started:
-            self._stop(_ref(hot, activity), "cancel_requested")
+    def _close(self, hot: HotRun, seq: int, closed: attempts.Closed) -> None:
+        if is_item(seq):
+            items = (batching.item_closed(seq, closed),)
+            self._keeper.record(hot, batching.close_items(hot.run, items), items_closed=items)
+        else:
+            self._keeper.record(hot, decisions.close_activity(hot.run, closed))
+
+    def _tell_workers(self, hot: HotRun, seq: int) -> None:
+        batch = hot.run.batches.get(seq)
+        for key in (seq,) if batch is None else batch.open_keys:
+            activity = hot.run.activities.get(key)
+            if activity is not None and activity.is_started:
+                self._stop(_ref(hot, activity), "cancel_requested")
 
     def _stop(self, ref: AttemptRef, reason: str) -> None:
         session = self._holders.get(ref)
@@ -283,8 +324,14 @@ class ActivityTasks:
             session.send(msg.CancelActivity(attempt=ref, reason=reason))
 
     def _stop_all(self, hot: HotRun) -> None:
+        self.on_broken(hot)
         for ref in [each for each in self._holders if each.run_id == hot.run_id]:
             self._stop(ref, "not_found")
+
+    def _stop_items(self, hot: HotRun, seq: int) -> None:
+        for ref in [each for each in self._holders if each.run_id == hot.run_id]:
+            if is_item(ref.seq) and item_of(ref.seq)[0] == seq:
+                self._stop(ref, "not_found")
 
     async def adopt(self, session: Session, held: tuple[AttemptRef, ...]) -> None:
         """A worker has come back and still has these attempts; others it had are lost."""
@@ -310,7 +357,7 @@ class ActivityTasks:
             if hot is None or activity is None or activity.attempt != ref.attempt:
                 continue
             if activity.worker_id == worker_id:
-                became = attempts.lose_worker(hot.run.scheduled[ref.seq], activity, self._now())
+                became = attempts.lose_worker(hot.run.asked(ref.seq), activity, self._now())
                 self._observe("lost", activity)
                 self._take_over(hot, activity, became)
 
@@ -329,13 +376,14 @@ class ActivityTasks:
         session = self._holders.pop(ref, None)
         if session is not None:
             session.held_attempts.discard(ref)
-            self._pump(session)
+            self.pump(session)
 
     def _observe(self, outcome: str, activity: OpenActivity) -> None:
         if activity.started is not None:
             self._metrics.observe_attempt(outcome, self._now() - activity.started)
 
-    def _pump(self, session: Session) -> None:
+    def pump(self, session: Session) -> None:
+        """Offer what waits to a worker that may have a slot again."""
         self._dispatcher.pump((session.namespace, session.task_queue))
 
 

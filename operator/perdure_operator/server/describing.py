@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from perdure.protocol import events as ev
 from perdure.protocol.failures import CanceledInfo, Failure, TerminatedInfo, TimeoutInfo
+from perdure.protocol.items import is_item
 from perdure.protocol.payloads import Millis, Payload
 from perdure.protocol.verbs import (
     PendingActivity,
+    PendingBatch,
     ResultResponse,
     RunChange,
     RunDescription,
     RunSummary,
 )
 from perdure_operator.engine import placing
+from perdure_operator.engine.batches import OpenBatch
 from perdure_operator.engine.runs import Run
 from perdure_operator.engine.transitions import OpenActivity, RunRow
 from perdure_operator.server.keeping import HotRun
@@ -97,8 +100,10 @@ def description(hot: HotRun, now: Millis, *, has_operator: bool = True) -> RunDe
         memo=run.start.memo,
         pending_activities=tuple(
             _pending(run, activity, now, has_operator=has_operator)
-            for _, activity in sorted(run.activities.items())
+            for seq, activity in sorted(run.activities.items())
+            if not is_item(seq)
         ),
+        pending_batches=tuple(_pending_batch(run, batch) for batch in run.batches.values()),
         task_attempt=max(hot.failures, 1 if failure else 0) + 1,
         task_failure_cause=cause,
         task_failure=failure,
@@ -147,6 +152,26 @@ def _what_it_waits_for(run: Run, scheduled: ev.ActivityScheduled, has_operator: 
     if scheduled.placement is not None and has_operator:
         return "a worker in a pod of its own, which the operator makes"
     return ""
+
+
+def _pending_batch(run: Run, batch: OpenBatch) -> PendingBatch:
+    whole = batch.scheduled
+    items = [run.activities[key] for key in batch.open_keys]
+    failed = max(
+        (each for each in items if each.last_failure), key=lambda a: a.visible, default=None
+    )
+    return PendingBatch(
+        seq=whole.seq,
+        activity_id=whole.activity_id,
+        activity_type=whole.activity_type,
+        total=batch.total,
+        succeeded=batch.succeeded,
+        failed=batch.failed,
+        running=sum(each.is_started for each in items),
+        scheduled=batch.since,
+        summary=whole.summary,
+        last_failure=failed.last_failure if failed is not None else batch.last_failure,
+    )
 
 
 def format_page(row: RunRow) -> str:

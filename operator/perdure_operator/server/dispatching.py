@@ -158,6 +158,17 @@ class Dispatcher:
         if queue is not None and queue.activities.pop(activity, None) is not None:
             self._forget(queue)
 
+    def has_waiting_activities(self, key: QueueKey) -> bool:
+        """Whether activities wait for a slot, so that another one must not overtake them."""
+        queue = self._queues.get(key)
+        return queue is not None and bool(queue.activities)
+
+    def first_activity(self, key: QueueKey, run_id: str) -> int | None:
+        """Return the activity that waits longest, if it is of this run."""
+        queue = self._queues.get(key)
+        first = next(iter(queue.activities), None) if queue is not None else None
+        return first[1] if first is not None and first[0] == run_id else None
+
     def add_query(self, key: QueueKey, query: int) -> None:
         """A question waits for a worker."""
         self._queue(key).queries.setdefault(query, self._now())

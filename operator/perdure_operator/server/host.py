@@ -26,6 +26,7 @@ from perdure_operator.server.alarms import Alarm, Alarms
 from perdure_operator.server.changes import Changes
 from perdure_operator.server.committing import Committer
 from perdure_operator.server.dispatching import Dispatcher
+from perdure_operator.server.item_reports import ItemReports
 from perdure_operator.server.keeping import HotRun, Keeper
 from perdure_operator.server.metrics import Metrics
 from perdure_operator.server.queries import Queries
@@ -79,6 +80,7 @@ class Host:
         parts = (self.keeper, self.dispatcher, self.alarms, self.metrics, now)
         self.workflow_tasks = WorkflowTasks(*parts)
         self.activity_tasks = ActivityTasks(*parts, has_operator=self.settings.has_operator)
+        self.item_reports = ItemReports(self.keeper, self.dispatcher, self.activity_tasks)
         self.queries = Queries(self.keeper, self.dispatcher)
         self._connect_parts()
         self.is_ready = False
@@ -198,7 +200,7 @@ class Host:
             case msg.TaskProgress():
                 await self.workflow_tasks.on_progress(session, message)
             case msg.ActivityReport():
-                await self.activity_tasks.on_report(session, message)
+                await self.item_reports.on_report(session, message)
             case msg.Ping():
                 session.send(msg.Pong())
             case msg.ActivityHeartbeat():
@@ -276,8 +278,10 @@ class Host:
         self.queries.on_broken(hot)
 
     async def _resume(self, hot: HotRun) -> None:
-        for seq, timer in hot.run.timers.items():
-            self.alarms.set(timer.fires, Alarm.TIMER, hot.run_id, seq)
+        for seq, started in hot.run.timers.items():
+            self.alarms.set(started.fires, Alarm.TIMER, hot.run_id, seq)
+        for timer in hot.run.batch_timers():
+            self.alarms.set(timer.fires, Alarm.TIMER, hot.run_id, timer.seq)
         if hot.run.deadline is not None:
             self.alarms.set(hot.run.deadline, Alarm.TIMER, hot.run_id, RUN_TIMEOUT_SEQ)
         await self.activity_tasks.resume(hot)

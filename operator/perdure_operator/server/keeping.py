@@ -21,7 +21,8 @@ from perdure.protocol.failures import Failure
 from perdure.protocol.messages import RunRef
 from perdure.protocol.payloads import Millis
 from perdure.protocol.verbs import RunStatus
-from perdure_operator.engine import attempts, decisions, recording
+from perdure_operator.engine import attempts, decisions, item_rows, recording
+from perdure_operator.engine.batching import ItemClosed
 from perdure_operator.engine.errors import BrokenHistoryError
 from perdure_operator.engine.evolution import fold
 from perdure_operator.engine.runs import Run
@@ -39,6 +40,8 @@ log = logging.getLogger(__name__)
 CAPACITY = 10_000
 TAIL = 1_000
 """Events kept in memory behind a run: what a worker that has the run cached may lack."""
+LARGE = 1024 * 1024
+"""Of a closed run with more bytes of history than this, memory keeps no events."""
 RECOVERY_DELAY = 1.0
 
 
@@ -195,8 +198,10 @@ class Keeper:
             )
         for activity in await self._store.read_activities(row.run_id):
             run.activities[activity.seq] = attempts.revive(
-                run.scheduled[activity.seq], activity, self._born
+                run.asked(activity.seq), activity, self._born
             )
+        if run.batches:
+            item_rows.take_up(run, await self._store.read_items(row.run_id))
         return HotRun(run, durable=run.last_event, tail=history[-TAIL:], status=row.status)
 
     def _keep(self, hot: HotRun) -> None:
@@ -219,6 +224,7 @@ class Keeper:
         events: Sequence[Event],
         *,
         attempts_changed: Iterable[OpenActivity] = (),
+        items_closed: Sequence[ItemClosed] = (),
         done: Callable[[], None] = lambda: None,
         lost: Callable[[LostError], None] = lambda _error: None,
     ) -> None:
@@ -228,19 +234,22 @@ class Keeper:
             hot: Changed in memory at once.
             events: As decided on the run as it is.
             attempts_changed: See :func:`perdure_operator.engine.recording.record`.
+            items_closed: Likewise.
             done: Called when it is on disk, before the listeners are.
             lost: Called instead when it could not be recorded.
         """
         reason = decisions.over_limit(hot.run, events)
-        if reason and not isinstance(events[-1], ev.CLOSING_EVENTS):
+        if reason and not (events and isinstance(events[-1], ev.CLOSING_EVENTS)):
             log.error("terminating run %s: %s", hot.run_id, reason)
-            events, attempts_changed = [ev.WorkflowTerminated(reason=reason)], ()
+            events = [ev.WorkflowTerminated(reason=reason)]
+            attempts_changed, items_closed = (), ()
         try:
             transition = recording.record(
                 hot.run,
                 events,
                 self._now(),
                 attempts_changed=attempts_changed,
+                items_closed=items_closed,
                 assign=lambda scheduled, activity: self.assign(hot, scheduled, activity),
             )
         except BrokenHistoryError as broken:
@@ -314,6 +323,8 @@ class Keeper:
         surplus = len(hot.tail) - max(TAIL, untold)
         if surplus > TAIL:
             del hot.tail[:surplus]
+        if row.closed is not None and row.history_bytes > LARGE:
+            hot.tail.clear()
         for recorded in transition.events:
             self._metrics.events.labels(ev.event_name(recorded.event)).inc()
 

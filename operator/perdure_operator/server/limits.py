@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -11,10 +11,12 @@ from perdure.protocol.commands import (
     CompleteWorkflow,
     FailWorkflow,
     ScheduleActivity,
+    ScheduleBatch,
 )
 from perdure.protocol.failures import ApplicationInfo, Failure
+from perdure.protocol.items import MAX_ITEMS
 from perdure.protocol.messages import TaskProgress
-from perdure.protocol.payloads import MAX_PAYLOAD_BYTES, Payload
+from perdure.protocol.payloads import MAX_PAYLOAD_BYTES, Payload, Payloads
 from perdure.protocol.placements import MAX_CONTAINER_INPUT_BYTES, Placement
 from perdure.protocol.verbs import StartRequest
 
@@ -24,6 +26,8 @@ MAX_TOKEN_BODY_BYTES = 4 * 1024 * 1024
 """Of a request of somebody who is known by what the body says: one payload and some words."""
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 """Of a frame of the worker stream: a whole history may travel in one."""
+MAX_BATCH_BYTES = 16 * 1024 * 1024
+"""Of the inputs of one batch together: they are one event of a history."""
 MAX_ID_LENGTH = 1_000
 MAX_TEMPLATE_BYTES = 64 * 1024
 """Of what a pod of an activity's own is made from, as JSON."""
@@ -72,6 +76,25 @@ def _container_fault(placement: Placement, input_: Iterable[Payload], name: str)
     return ""
 
 
+def oversize_items(items: Sequence[Payloads], what: str) -> str:
+    """Return a message about a batch that is too large, or has no items, or nothing."""
+    if not items:
+        return f"{what}: it has no items; leave out a batch of nothing."
+    if len(items) > MAX_ITEMS:
+        return f"{what}: {len(items):,} items, at most {MAX_ITEMS:,} may be. Make several batches."
+    for index, payloads in enumerate(items):
+        message = oversize(payloads, f"{what}, item {index}")
+        if message:
+            return message
+    size = sum(payload.size for payloads in items for payload in payloads)
+    if size > MAX_BATCH_BYTES:
+        return (
+            f"{what}: its items take {size:,} bytes together, the limit is {MAX_BATCH_BYTES:,}. "
+            "Make several batches, or keep large data in object storage and pass references."
+        )
+    return ""
+
+
 def too_large(message: str) -> Failure:
     """Return the failure of something that will be as large the next time."""
     return Failure(
@@ -87,6 +110,8 @@ def oversize_command(report: TaskProgress) -> Failure | None:
             case ScheduleActivity(activity_type=name, input=payloads, placement=placement):
                 message = message or oversize(payloads, f"input of activity {name!r}")
                 message = message or placement_fault(placement, payloads, name)
+            case ScheduleBatch(activity_type=name, items=items):
+                message = message or oversize_items(items, f"batch of {name!r}")
             case CompleteWorkflow(result=result):
                 message = message or oversize((result,), "the workflow's result")
             case FailWorkflow(failure=Failure(info=ApplicationInfo(details=details))):

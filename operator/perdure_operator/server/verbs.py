@@ -10,18 +10,16 @@ from typing import Any
 from perdure.protocol import events as ev
 from perdure.protocol import verbs as vb
 from perdure.protocol.messages import RunRef
-from perdure.protocol.payloads import Payloads
 from perdure.protocol.retries import RetryResponse
-from perdure.protocol.verbs import IdConflictPolicy, IdReusePolicy, RunStatus
+from perdure.protocol.verbs import IdConflictPolicy, RunStatus
 from perdure_operator.engine import decisions
 from perdure_operator.engine.errors import RefusedError, RunClosedError
 from perdure_operator.engine.runs import Run
 from perdure_operator.engine.transitions import RunRow
-from perdure_operator.server import describing, importing, limits, retrying, taking
+from perdure_operator.server import checking, describing, importing, retrying, taking
 from perdure_operator.server.errors import VerbError, unavailable
 from perdure_operator.server.host import Host
 from perdure_operator.server.keeping import HotRun, LostError
-from perdure_operator.server.limits import MAX_ID_LENGTH, oversize
 from perdure_operator.store.port import Outcome, RunFilter
 
 MAX_WAIT = 60.0
@@ -63,7 +61,7 @@ class Verbs:
 
     async def start(self, request: vb.StartRequest) -> vb.StartResponse:
         """Make a run, unless the request, the id or a policy says that there is one."""
-        _check_start(request)
+        checking.check_start(request)
         while True:
             known = await self._host.store.find_run(request.namespace, request.workflow_id)
             if known is not None:
@@ -98,7 +96,7 @@ class Verbs:
             return vb.StartResponse(run_id=known.run_id, started=False)
         if known.closed is None:
             return await self._open_already(request, known)
-        _check_reuse(request, known)
+        checking.check_reuse(request, known)
         return None
 
     async def _open_already(
@@ -142,7 +140,7 @@ class Verbs:
 
     async def signal(self, request: vb.SignalRequest) -> vb.Done:
         """Tell an open run something."""
-        _check_payloads(request.input, f"input of signal {request.name!r}")
+        checking.check_payloads(request.input, f"input of signal {request.name!r}")
         return await self._decide(request, decisions.signal)
 
     async def cancel(self, request: vb.CancelRequest) -> vb.Done:
@@ -151,7 +149,7 @@ class Verbs:
 
     async def terminate(self, request: vb.TerminateRequest) -> vb.Done:
         """End an open run without asking its code."""
-        _check_payloads(request.details, "details of the termination")
+        checking.check_payloads(request.details, "details of the termination")
         return await self._decide(request, decisions.terminate)
 
     async def suspend(self, request: vb.SuspendRequest) -> vb.Done:
@@ -187,7 +185,7 @@ class Verbs:
 
     async def query(self, request: vb.QueryRequest) -> vb.QueryResponse:
         """Ask a run's code something."""
-        _check_payloads(request.input, f"input of query {request.name!r}")
+        checking.check_payloads(request.input, f"input of query {request.name!r}")
         hot = await self._hot(request)
         if not hot.run.is_workflow:
             raise VerbError(
@@ -345,53 +343,6 @@ class Verbs:
                 run_id=row.run_id,
             )
         return hot
-
-
-def _check_start(request: vb.StartRequest) -> None:
-    for name in ("namespace", "workflow_id", "workflow_type", *limits.needs_queue(request)):
-        value = getattr(request, name)
-        if not value:
-            raise VerbError("Invalid", f"{name} is empty: give one")
-        if len(value) > MAX_ID_LENGTH:
-            raise VerbError("Invalid", f"{name} has {len(value)} characters, at most 1,000 may be")
-    if request.kind not in ("workflow", "activity"):
-        raise VerbError("Invalid", f"kind is {request.kind!r}: it is `workflow` or `activity`")
-    if request.retry_policy is not None:
-        raise VerbError(
-            "Invalid",
-            "retries of a whole run are not supported: catch the error in the workflow's code and "
-            "try again there, or start the workflow anew",
-        )
-    _check_payloads(request.input, f"input of {request.workflow_type!r}")
-    _check_payloads(request.start_signal_input, f"input of signal {request.start_signal!r}")
-    _check_payloads(tuple(request.memo.values()), "memo")
-    placement = request.activity.placement if request.activity else None
-    fault = limits.placement_fault(placement, request.input, request.workflow_type)
-    if fault:
-        raise VerbError("Invalid", fault)
-
-
-def _check_payloads(payloads: Payloads, what: str) -> None:
-    message = oversize(payloads, what)
-    if message:
-        raise VerbError("TooLarge", message)
-
-
-def _check_reuse(request: vb.StartRequest, known: RunRow) -> None:
-    ended = f"{known.workflow_id!r} has run before (run {known.run_id}, {known.status.value})"
-    match request.id_reuse_policy:
-        case IdReusePolicy.REJECT_DUPLICATE:
-            raise VerbError(
-                "AlreadyStarted",
-                f"{ended}, and the id may not be used again",
-                run_id=known.run_id,
-            )
-        case IdReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY if known.status is RunStatus.COMPLETED:
-            raise VerbError(
-                "AlreadyStarted",
-                f"{ended}; the id may be used again only after a failure",
-                run_id=known.run_id,
-            )
 
 
 def _deadline(wait_ms: int) -> float:

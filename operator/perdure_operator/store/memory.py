@@ -15,7 +15,13 @@ from typing import TypeVar
 from perdure.protocol.events import HistoryEvent
 from perdure.protocol.payloads import Millis
 from perdure.protocol.verbs import RunStatus
-from perdure_operator.engine.transitions import OpenActivity, RunRow, Timer, Transition
+from perdure_operator.engine.transitions import (
+    OpenActivity,
+    RunRow,
+    Timer,
+    Transition,
+    WaitingResult,
+)
 from perdure_operator.store.port import (
     DueActivity,
     DueTimer,
@@ -37,6 +43,7 @@ class _Run:
     events: list[HistoryEvent] = field(default_factory=list)
     activities: dict[int, OpenActivity] = field(default_factory=dict)
     timers: dict[int, Timer] = field(default_factory=dict)
+    items: dict[int, WaitingResult] = field(default_factory=dict)
 
 
 class MemoryStore:
@@ -104,6 +111,11 @@ class MemoryStore:
         """Return the run's open activities, by seq."""
         run = self._use().get(run_id)
         return [run.activities[seq] for seq in sorted(run.activities)] if run else []
+
+    async def read_items(self, run_id: str) -> list[WaitingResult]:
+        """Return the run's waiting results, by number."""
+        run = self._use().get(run_id)
+        return [run.items[item] for item in sorted(run.items)] if run else []
 
     async def waking_activities(
         self, *, after: Millis, before: Millis, limit: int
@@ -190,6 +202,9 @@ def _write_rows(run: _Run, transition: Transition) -> None:
         run.activities.pop(seq, None)
     for seq in transition.drop_timers:
         run.timers.pop(seq, None)
+    for item in transition.drop_items:
+        run.items.pop(item, None)
+    run.items |= {each.item: each for each in transition.put_items}
     run.activities |= {activity.seq: activity for activity in transition.put_activities}
     run.timers |= {timer.seq: timer for timer in transition.put_timers}
 

@@ -15,7 +15,13 @@ from typing import Protocol
 from perdure.protocol.events import HistoryEvent
 from perdure.protocol.payloads import Millis
 from perdure.protocol.verbs import RunStatus
-from perdure_operator.engine.transitions import OpenActivity, RunRow, Timer, Transition
+from perdure_operator.engine.transitions import (
+    OpenActivity,
+    RunRow,
+    Timer,
+    Transition,
+    WaitingResult,
+)
 
 
 class StoreError(Exception):
@@ -116,6 +122,9 @@ class Store(Protocol):
 
     async def read_activities(self, run_id: str) -> list[OpenActivity]:
         """Return the run's open activities, by seq."""
+
+    async def read_items(self, run_id: str) -> list[WaitingResult]:
+        """Return the run's results that wait to be moved into history, by number."""
 
     async def waking_activities(
         self, *, after: Millis, before: Millis, limit: int

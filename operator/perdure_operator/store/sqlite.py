@@ -20,7 +20,12 @@ import msgspec
 from perdure.protocol.events import HistoryEvent
 from perdure.protocol.payloads import Millis
 from perdure.protocol.verbs import RunStatus
-from perdure_operator.engine.transitions import OpenActivity, RunRow, Transition
+from perdure_operator.engine.transitions import (
+    OpenActivity,
+    RunRow,
+    Transition,
+    WaitingResult,
+)
 from perdure_operator.store.port import (
     DueActivity,
     DueTimer,
@@ -124,6 +129,11 @@ class SqliteStore:
         """Return the run's open activities, by seq."""
         with self._translated():
             return self._use().reader.read_activities(run_id)
+
+    async def read_items(self, run_id: str) -> list[WaitingResult]:
+        """Return the run's waiting results, by number."""
+        with self._translated():
+            return self._use().reader.read_items(run_id)
 
     async def waking_activities(
         self, *, after: Millis, before: Millis, limit: int

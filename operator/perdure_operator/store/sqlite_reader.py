@@ -13,14 +13,15 @@ from typing import Any, LiteralString
 
 import msgspec
 
-from perdure.protocol.events import HistoryEvent, decode_events
+from perdure.protocol.events import HistoryEvent, ItemResult, decode_events
 from perdure.protocol.payloads import Millis
 from perdure.protocol.verbs import RunStatus
-from perdure_operator.engine.transitions import OpenActivity, RunRow, Timer
+from perdure_operator.engine.transitions import OpenActivity, RunRow, Timer, WaitingResult
 from perdure_operator.store import sqlite_statements as sql
 from perdure_operator.store.port import DueActivity, DueTimer, RunFilter
 
 _decode_activity = msgspec.msgpack.Decoder(OpenActivity).decode
+_decode_result = msgspec.msgpack.Decoder(ItemResult).decode
 
 
 class SqliteReader:
@@ -74,6 +75,11 @@ class SqliteReader:
         """Return a run's open activities."""
         rows = self._execute(sql.READ_ACTIVITIES, (run_id,)).fetchall()
         return [_decode_activity(data) for (data,) in rows]
+
+    def read_items(self, run_id: str) -> list[WaitingResult]:
+        """Return a run's waiting results."""
+        rows = self._execute(sql.READ_ITEMS, (run_id,)).fetchall()
+        return [WaitingResult(item, _decode_result(data)) for item, data in rows]
 
     def waking_activities(self, after: Millis, before: Millis, limit: int) -> list[DueActivity]:
         """Return activities by when they must be looked at."""

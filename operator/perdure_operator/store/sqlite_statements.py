@@ -86,6 +86,15 @@ PUT_TIMER: Final = (
 # A wake-up has come or is not wanted.
 DROP_TIMER: Final = "DELETE FROM timers WHERE run = ? AND seq = ?"
 
+# Write the result of a batch's item, which waits to be moved into the run's events.
+PUT_ITEM: Final = (
+    "INSERT INTO batch_items (run, item, data) VALUES (?, ?, ?)"
+    " ON CONFLICT (run, item) DO UPDATE SET data = excluded.data"
+)
+
+# An item's result has been moved, or the run is over.
+DROP_ITEM: Final = "DELETE FROM batch_items WHERE run = ? AND item = ?"
+
 # A run by its id.
 GET_RUN: Final = _SELECT_RUN + " WHERE run_id = ?"
 
@@ -119,6 +128,12 @@ READ_EVENTS: Final = (
 READ_ACTIVITIES: Final = (
     "SELECT data FROM open_activities WHERE run = (SELECT id FROM runs WHERE run_id = ?)"
     " ORDER BY seq"
+)
+
+# Results of a run's items that wait to be moved.
+READ_ITEMS: Final = (
+    "SELECT item, data FROM batch_items WHERE run = (SELECT id FROM runs WHERE run_id = ?)"
+    " ORDER BY item"
 )
 
 # Activities with a running attempt: a scan, because only a start asks for it.

@@ -19,7 +19,7 @@ from perdure_operator.engine.transitions import RunRow, Transition
 from perdure_operator.store import sqlite_statements as sql
 from perdure_operator.store.port import Outcome
 
-_encode_activity = msgspec.msgpack.Encoder().encode
+_encode = msgspec.msgpack.Encoder().encode
 
 _Indexed = tuple[str, Millis | None, bool, bool]
 
@@ -42,7 +42,9 @@ class SqliteWriter:
 
     def __init__(self, connection: sqlite3.Connection, *, remembered: int = 20_000) -> None:
         self._remembered = remembered
-        self._execute = connection.cursor().execute
+        cursor = connection.cursor()
+        self._execute = cursor.execute
+        self._execute_many = cursor.executemany
         self._known: dict[str, _Known] = {}
         self._change: int | None = None
 
@@ -113,12 +115,17 @@ class SqliteWriter:
             self._execute(sql.DROP_ACTIVITY, (run, seq))
         for seq in transition.drop_timers:
             self._execute(sql.DROP_TIMER, (run, seq))
+        if transition.drop_items:
+            dropped = [(run, item) for item in transition.drop_items]
+            self._execute_many(sql.DROP_ITEM, dropped)
         for activity in transition.put_activities:
-            data = _encode_activity(activity)
+            data = _encode(activity)
             row = (run, activity.seq, activity.wake, activity.is_started, data)
             self._execute(sql.PUT_ACTIVITY, row)
         for timer in transition.put_timers:
             self._execute(sql.PUT_TIMER, (run, timer.seq, timer.fires))
+        for each in transition.put_items:
+            self._execute(sql.PUT_ITEM, (run, each.item, _encode(each.result)))
 
     def _explain(self, transition: Transition) -> Outcome:
         """Say why a unique index refused: the run itself is there, or another open one."""

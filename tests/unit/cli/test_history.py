@@ -14,6 +14,7 @@ from perdure.client import RPCError, RPCStatusCode
 from perdure.protocol import events as ev
 from perdure.protocol import verbs
 from perdure.protocol.events import HistoryEvent
+from perdure.protocol.failures import Failure, RetryState
 from perdure.protocol.payloads import Payload
 
 BEGIN = 1_700_000_000_123
@@ -93,6 +94,26 @@ EVENT_TYPES = ev.Event.__args__
 def test_every_instant_text_and_byte_survives(time, data, name):
     signal = ev.SignalReceived(name=name, input=(Payload({"encoding": data}, data),))
     events = (HistoryEvent(1, time, signal),)
+    (run,) = parse_runs(format_run(RUN, events))
+    assert run.events == events
+
+
+def test_a_batch_and_its_results_survive():
+    value, failure = Payload({"encoding": b"x"}, b"\0\xff"), Failure(message="too dark")
+    scheduled = ev.BatchScheduled(
+        seq=1, activity_id="1", activity_type="resize", task_queue="q", items=((value,), ()),
+        parallelism=2, streamed=True,
+    )  # fmt: skip
+    items = (
+        ev.ItemResult(1, 2, failure=failure, retry_state=RetryState.MAXIMUM_ATTEMPTS_REACHED),
+        ev.ItemResult(0, 1, value),
+    )
+    batch = (
+        scheduled,
+        ev.BatchItemsClosed(seq=1, items=items),
+        ev.BatchFailed(seq=1, failure=failure, succeeded=1, failed=1),
+    )
+    events = tuple(HistoryEvent(number, BEGIN, each) for number, each in enumerate(batch, 1))
     (run,) = parse_runs(format_run(RUN, events))
     assert run.events == events
 

@@ -330,6 +330,17 @@ def test_show_says_what_an_activity_lacks(perdure):
     assert told.out.splitlines()[-1] == "scan: waits for an operator to run its container"
 
 
+def test_show_says_how_far_a_batch_is(perdure):
+    batch = verbs.PendingBatch(
+        seq=1, activity_id="1", activity_type="resize", total=10_000, succeeded=3_999, failed=1,
+        running=50, scheduled=BEGIN, last_failure=Failure(message="too dark"),
+    )  # fmt: skip
+    told = shown(perdure, pending_batches=(batch,))
+    assert told.out.splitlines()[-1] == (
+        "resize: 4000 of 10000 items (1 failed), 50 running, last failure: too dark"
+    )
+
+
 def test_show_follows_to_the_end(perdure):
     end = ev.HistoryEvent(3, BEGIN, ev.WorkflowCompleted(result=value('"done"')))
     pages = [

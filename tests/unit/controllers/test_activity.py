@@ -131,14 +131,6 @@ async def test_an_activity_looked_at_often_is_started_once(scene: Scene) -> None
     assert len(scene.cluster.writes) == writes
 
 
-async def test_a_batch_is_refused_in_words(scene: Scene) -> None:
-    await started(scene, items=[["a"], ["b"]])
-
-    assert not scene.server.runs
-    assert scene.conditions(ACTIVITIES, NAME)["Stalled"] == ("True", "InvalidSpec")
-    assert "items" in scene.message(ACTIVITIES, NAME, "Stalled")
-
-
 async def test_a_missing_pool_is_said() -> None:
     scene = Scene()
     await started(scene)

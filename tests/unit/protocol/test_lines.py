@@ -22,6 +22,9 @@ def value(text: str) -> Payload:
 STARTED = ev.WorkflowStarted(workflow_type="Order", task_queue="q", run_id="r")
 SCHEDULED = ev.ActivityScheduled(seq=1, activity_id="1", activity_type="charge", task_queue="q")
 CARD = Failure(message="declined", info=ApplicationInfo(type="CardError"))
+BATCH = ev.BatchScheduled(
+    seq=1, activity_id="1", activity_type="resize", task_queue="q", items=((),) * 10_000
+)
 
 
 def lines_of(*events: ev.Event, everything: bool = False, after: int = 0) -> list[str | None]:
@@ -107,6 +110,48 @@ CASES = {
     "repeated activity": (
         [SCHEDULED, ev.ActivityStarted(seq=1, attempt=3, started=0, last_failure=CARD)],
         "ActivityStarted: charge, attempt 3, after CardError: declined",
+    ),
+    "batch": ([BATCH], "BatchScheduled: resize, 10000 items"),
+    "batch with bounds": (
+        [
+            ev.BatchScheduled(
+                seq=1,
+                activity_id="1",
+                activity_type="resize",
+                task_queue="q",
+                items=((),),
+                parallelism=50,
+                tolerated_failures=1,
+                summary="photos",
+            )
+        ],
+        "BatchScheduled: resize (photos), 1 item, 50 at once, 1 failure tolerated",
+    ),
+    "items": (
+        [
+            BATCH,
+            ev.BatchItemsClosed(seq=1, items=tuple(map(ev.ItemResult, range(999)))),
+            ev.BatchItemsClosed(
+                seq=1, items=(ev.ItemResult(999, 3, failure=CARD), ev.ItemResult(1000))
+            ),
+        ],
+        "BatchItemsClosed: resize: 2 items, 1 failed (CardError: declined); 1001 of 10000",
+    ),
+    "items of a batch out of sight": (
+        [ev.BatchItemsClosed(seq=7, items=(ev.ItemResult(0),))],
+        "BatchItemsClosed: #7: 1 item",
+    ),
+    "batch completed": (
+        [BATCH, ev.BatchCompleted(seq=1, succeeded=9_999, failed=1)],
+        "BatchCompleted: resize: 9999 succeeded, 1 failed",
+    ),
+    "batch failed": (
+        [BATCH, ev.BatchFailed(seq=1, failure=CARD, succeeded=3, failed=2)],
+        "BatchFailed: resize: 3 succeeded, 2 failed: CardError: declined",
+    ),
+    "batch canceled": (
+        [BATCH, ev.BatchCanceled(seq=1, succeeded=3)],
+        "BatchCanceled: resize: 3 succeeded, 0 failed",
     ),
     "unknown seq": ([ev.TimerFired(seq=7)], "TimerFired: #7"),
     "step": (

@@ -16,6 +16,7 @@ from perdure.protocol.retries import Effect, RetryPoint
 from perdure.protocol.verbs import RunStatus
 from perdure_operator.server.errors import VerbError
 from support.hosts import ByHand, World
+from support.runs import schedule_batch
 
 pytestmark = pytest.mark.looptime
 
@@ -244,3 +245,24 @@ async def test_a_store_that_fails_has_retried_nothing() -> None:
         world.store.failing = False
         await asyncio.sleep(2)
         assert (await world.verbs.retry(retry(request_id="r-1"))).retried
+
+
+async def test_of_a_failed_batch_only_the_failed_items_begin_anew_with_their_keys() -> None:
+    async with World(lease=3_600_000) as world:
+        await world.start()
+        worker = await world.worker()
+        await worker.progress(await worker.take(msg.WorkflowTask), schedule_batch(1, 4))
+        done, broken, *_ = tasks = await worker.take_all(msg.ActivityTask)
+        assert [task.item for task in tasks] == [0, 1, 2, 3]
+        await worker.say(msg.ActivityReport(attempt=done.attempt))
+        await worker.say(msg.ActivityReport(attempt=broken.attempt, failure=BROKEN))
+        fail = cmd.FailWorkflow(failure=BROKEN, failed_seq=1)
+        await worker.progress(await worker.take(msg.WorkflowTask), fail)
+
+        await world.verbs.retry(retry())
+        again = await worker.take_all(msg.ActivityTask)
+        assert [task.item for task in again] == [1, 2, 3]
+        assert [task.idempotency_key for task in again] == ["run-1:1.1", "run-1:1.2", "run-1:1.3"]
+        await worker.say_at_once(*(msg.ActivityReport(attempt=task.attempt) for task in again))
+        history = [each.event for each in await world.history("run-2")]
+        assert history[-1] == ev.BatchCompleted(seq=1, succeeded=4)

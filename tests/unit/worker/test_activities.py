@@ -12,6 +12,7 @@ from perdure.activity import ActivityCancellationDetails
 from perdure.common import RawValue
 from perdure.exceptions import ApplicationError, ApplicationErrorCategory
 from perdure.protocol.failures import ApplicationInfo, CanceledInfo, TimeoutInfo, TimeoutKind
+from perdure.protocol.items import item_key
 from perdure.protocol.messages import (
     ActivityHeartbeat,
     ActivityReport,
@@ -189,6 +190,8 @@ async def test_an_attempt_knows_itself(worker, converter):
     await worker.hear(ActivityReport)
     (info,) = began
     assert info.idempotency_key == "run-1:3"
+    assert info.item is None
+    assert "item" not in info.log_details
     assert (info.attempt, info.activity_id, info.activity_type) == (2, "3", "look_at_itself")
     assert (info.workflow_id, info.workflow_run_id) == ("order-42", "run-1")
     assert info.heartbeat_details == [7]
@@ -196,6 +199,15 @@ async def test_an_attempt_knows_itself(worker, converter):
     assert info.started_time - info.scheduled_time == timedelta(seconds=1)
     assert not info.is_local
     assert info.activity_run_id is None
+
+
+async def test_an_item_of_a_batch_knows_which_it_is(worker):
+    worker.say(task("look_at_itself", ref=AttemptRef("run-1", item_key(3, 17), 1), item=17))
+    await worker.hear(ActivityReport)
+    (info,) = began
+    assert info.item == 17
+    assert info.idempotency_key == "run-1:3.17"
+    assert info.log_details["item"] == 17
 
 
 async def test_a_standalone_activity_has_no_workflow(worker):

@@ -99,6 +99,22 @@ async def test_every_payload_of_a_message_is_put_through_the_codec():
     assert await border.decode(changed) == message
 
 
+async def test_a_batch_and_its_results_are_put_through_the_codec():
+    border = CodecBorder(CONVERTER)
+    command = cmd.ScheduleBatch(
+        seq=1, activity_id="1", activity_type="a", items=((plain(b"1"),), (), (plain(b"2"),))
+    )
+    sent = await border.encode(TaskProgress(task=1, number=1, commands=(command,)))
+    assert sent.commands[0].items == ((encoded(b"1"),), (), (encoded(b"2"),))
+
+    failure = Failure(message="m", info=ApplicationInfo(details=(encoded(b"3"),)))
+    items = (ev.ItemResult(1, 2, failure=failure), ev.ItemResult(0, 1, encoded(b"4")))
+    told = TaskEvents(task=1, events=History().add(ev.BatchItemsClosed(seq=1, items=items)))
+    first, second = (await border.decode(told)).events[0].event.items
+    assert first.failure.info.details == (plain(b"3"),)
+    assert (first.index, first.attempt, second.result) == (1, 2, plain(b"4"))
+
+
 async def test_a_message_without_payloads_is_left_as_it_is():
     border, message = CodecBorder(CONVERTER), EvictRun(run_id="x")
     assert await border.decode(message) is message

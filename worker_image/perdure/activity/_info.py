@@ -46,6 +46,8 @@ class Info:
     """None when the worker was not told; the server may still have one."""
     activity_run_id: str | None = None
     """Of an activity that a client started on its own, else None."""
+    item: int | None = None
+    """Which item of a batch this is, from 0; None when it is of none."""
     idempotency_key: str = ""
     """The same on every attempt, on any worker, after any restart.
 
@@ -60,8 +62,10 @@ class Info:
     @property
     def log_details(self) -> Mapping[str, Any]:
         """What a line in the log should say about it."""
+        item = {} if self.item is None else {"item": self.item}
         return {
             "activity_id": self.activity_id,
+            **item,
             "activity_type": self.activity_type,
             "attempt": self.attempt,
             "namespace": self.namespace,

@@ -19,6 +19,7 @@ from perdure.cli.following import follow_history
 from perdure.cli.loading import Definitions
 from perdure.cli.outputs import print_line
 from perdure.cli.servers import ServerOptions, running_server
+from perdure.cli.verbs.show import batch_line
 from perdure.protocol.events import HistoryEvent, WorkflowTaskFailed
 from perdure.protocol.failures import Failure
 from perdure.protocol.lines import HistoryLines, failure_text
@@ -223,6 +224,7 @@ class Watch:
     """The run as it was found; None for a new one."""
     _lines: HistoryLines = field(default_factory=HistoryLines)
     _told_attempts: set[tuple[int, int]] = field(default_factory=set)
+    _told_batches: dict[int, str] = field(default_factory=dict)
 
     async def to_the_end(self) -> None:
         """Watch until the run is closed.
@@ -259,6 +261,11 @@ class Watch:
             if told and attempt not in self._told_attempts:
                 self._told_attempts.add(attempt)
                 print_line(f"           {each.activity_type}: {told}", to_stderr=True)
+        for batch in now.pending_batches:
+            progress = batch_line(batch)
+            if self._told_batches.get(batch.seq) != progress:
+                self._told_batches[batch.seq] = progress
+                print_line(f"           {progress}", to_stderr=True)
         before = self.found.task_attempt if self.found else 1
         if now.task_failure is not None and now.task_attempt > before:
             raise BrokenCodeError(now.task_failure_cause, now.task_failure)

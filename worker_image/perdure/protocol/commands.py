@@ -39,8 +39,34 @@ class ScheduleActivity(_Command, frozen=True, kw_only=True, omit_defaults=True):
     """Set when it has a pod of its own."""
 
 
+class ScheduleBatch(_Command, frozen=True, kw_only=True, omit_defaults=True):
+    """Run one activity for each of many items; all of it takes one ``seq``."""
+
+    seq: int
+    activity_id: str
+    activity_type: str
+    task_queue: str = ""
+    """Empty means the workflow's own."""
+    items: tuple[Payloads, ...]
+    """The input of each; at least one."""
+    parallelism: int = 0
+    """How many may be open at once; 0 leaves that to the server."""
+    tolerated_failures: int = 0
+    """How many items may fail before the batch does."""
+    streamed: bool = False
+    """The code wants results as they come, and not only at the end."""
+    schedule_to_close_timeout: Millis | None = None
+    """Of the whole batch; the timeouts below are each item's own."""
+    schedule_to_start_timeout: Millis | None = None
+    start_to_close_timeout: Millis | None = None
+    heartbeat_timeout: Millis | None = None
+    retry_policy: RetryPolicy = RetryPolicy()
+    headers: dict[str, Payload] = {}
+    summary: str = ""
+
+
 class RequestCancelActivity(_Command, frozen=True, kw_only=True, omit_defaults=True):
-    """Ask the activity ``seq`` to stop."""
+    """Ask the activity, or the batch, ``seq`` to stop."""
 
     seq: int
 
@@ -81,6 +107,7 @@ class CancelWorkflow(_Command, frozen=True, kw_only=True, omit_defaults=True):
 
 Command = (
     ScheduleActivity
+    | ScheduleBatch
     | RequestCancelActivity
     | StartTimer
     | CancelTimer

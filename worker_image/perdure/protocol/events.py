@@ -23,7 +23,13 @@ from __future__ import annotations
 
 import msgspec
 
+from perdure.protocol.batch_events import BatchCanceled as BatchCanceled  # noqa: PLC0414 - an event
+from perdure.protocol.batch_events import BatchCompleted as BatchCompleted  # noqa: PLC0414 - an event
+from perdure.protocol.batch_events import BatchFailed as BatchFailed  # noqa: PLC0414 - an event
+from perdure.protocol.batch_events import BatchItemsClosed as BatchItemsClosed  # noqa: PLC0414 - an event
+from perdure.protocol.batch_events import BatchScheduled as BatchScheduled  # noqa: PLC0414 - an event
 from perdure.protocol.failures import Failure, RetryState
+from perdure.protocol.items import ItemResult as ItemResult  # noqa: PLC0414 - part of the events
 from perdure.protocol.payloads import Millis, Payload, Payloads, RetryPolicy
 from perdure.protocol.placements import Placement
 from perdure.protocol.retries import KeyRange, Retried
@@ -139,7 +145,7 @@ class ActivityTimedOut(_Event, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ActivityCancelRequested(_Event, frozen=True, kw_only=True, omit_defaults=True):
-    """Command event of ``RequestCancelActivity``."""
+    """Command event of ``RequestCancelActivity``; ``seq`` may be a batch's."""
 
     seq: int
 
@@ -273,6 +279,11 @@ Event = (
     | ActivityTimedOut
     | ActivityCancelRequested
     | ActivityCanceled
+    | BatchScheduled
+    | BatchItemsClosed
+    | BatchCompleted
+    | BatchFailed
+    | BatchCanceled
     | StepCompleted
     | StepFailed
     | TimerStarted
@@ -291,6 +302,7 @@ Event = (
 
 COMMAND_EVENTS = (
     ActivityScheduled,
+    BatchScheduled,
     ActivityCancelRequested,
     TimerStarted,
     TimerCanceled,
@@ -305,6 +317,10 @@ RESOLUTIONS = (
     ActivityFailed,
     ActivityTimedOut,
     ActivityCanceled,
+    BatchItemsClosed,
+    BatchCompleted,
+    BatchFailed,
+    BatchCanceled,
     StepCompleted,
     StepFailed,
     TimerFired,

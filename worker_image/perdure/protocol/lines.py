@@ -27,6 +27,9 @@ _GIVEN_UP = {
     RetryState.MAXIMUM_ATTEMPTS_REACHED: "no attempts left",
     RetryState.CANCEL_REQUESTED: "cancelled",
 }
+_BatchEvent = (
+    ev.BatchScheduled | ev.BatchItemsClosed | ev.BatchCompleted | ev.BatchFailed | ev.BatchCanceled
+)
 
 
 class HistoryLines:
@@ -41,6 +44,8 @@ class HistoryLines:
         self._zone = zone
         self._everything = everything
         self._names: dict[int, str] = {}
+        self._closed: dict[int, tuple[int, int]] = {}
+        """Of each batch: how many items have ended, of how many."""
         self._first_day: date | None = None
 
     def line(self, recorded: ev.HistoryEvent) -> str | None:
@@ -77,6 +82,14 @@ class HistoryLines:
                 given_up = _GIVEN_UP.get(event.retry_state)
                 suffix = f" ({given_up})" if given_up else ""
                 return f": {self._name(event.seq)}: {failure_text(event.failure)}{suffix}"
+            case (
+                ev.BatchScheduled()
+                | ev.BatchItemsClosed()
+                | ev.BatchCompleted()
+                | ev.BatchFailed()
+                | ev.BatchCanceled()
+            ):
+                return self._batch(event)
             case ev.ActivityCancelRequested() | ev.ActivityCanceled():
                 return f": {self._name(event.seq)}"
             case ev.StepCompleted() | ev.StepFailed():
@@ -89,6 +102,29 @@ class HistoryLines:
                 return f": {self._name(event.seq)}"
             case _:
                 return _run_detail(event)
+
+    def _batch(self, event: _BatchEvent) -> str:
+        match event:
+            case ev.BatchScheduled(activity_type=name, summary=summary):
+                self._closed[event.seq] = (0, len(event.items))
+                shown = self._named(event.seq, f"{name} ({summary})" if summary else name)
+                return f"{shown}, {_batch_bounds(event)}"
+            case ev.BatchItemsClosed():
+                return self._items(event)
+            case ev.BatchCompleted() | ev.BatchCanceled():
+                return f": {self._name(event.seq)}: {_counts(event)}"
+            case ev.BatchFailed(failure=failure):
+                return f": {self._name(event.seq)}: {_counts(event)}: {failure_text(failure)}"
+
+    def _items(self, event: ev.BatchItemsClosed) -> str:
+        closed, total = self._closed.get(event.seq, (0, 0))
+        closed += len(event.items)
+        self._closed[event.seq] = (closed, total)
+        failures = [each.failure for each in event.items if each.failure is not None]
+        line = f": {self._name(event.seq)}: {count_text(len(event.items), 'item')}"
+        if failures:
+            line += f", {len(failures)} failed ({failure_text(failures[0])})"
+        return f"{line}; {closed} of {total}" if total else line
 
     def _due(self, time: Millis) -> str:
         return self._clock(self._at(time))
@@ -114,6 +150,19 @@ def _step_detail(event: ev.StepCompleted | ev.StepFailed) -> str:
     if isinstance(event, ev.StepCompleted):
         return f": {event.name}{attempt}{_arrow(event.result)}"
     return f": {event.name}{attempt}: {failure_text(event.failure)}"
+
+
+def _batch_bounds(event: ev.BatchScheduled) -> str:
+    parts = [count_text(len(event.items), "item")]
+    if event.parallelism:
+        parts.append(f"{event.parallelism} at once")
+    if event.tolerated_failures:
+        parts.append(f"{count_text(event.tolerated_failures, 'failure')} tolerated")
+    return ", ".join(parts)
+
+
+def _counts(event: ev.BatchCompleted | ev.BatchFailed | ev.BatchCanceled) -> str:
+    return f"{event.succeeded} succeeded, {event.failed} failed"
 
 
 def _run_detail(event: ev.Event) -> str:
@@ -167,6 +216,11 @@ def failure_text(failure: Failure) -> str:
     kind = failure.info.type if isinstance(failure.info, ApplicationInfo) else ""
     message = _short(failure.message)
     return ": ".join(part for part in (kind, message) if part) or "failed"
+
+
+def count_text(count: int, noun: str) -> str:
+    """Return how many there are of something, e.g. ``1 item``, ``10000 items``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def duration_text(duration: Millis) -> str:

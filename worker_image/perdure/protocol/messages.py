@@ -235,7 +235,9 @@ class ActivityTask(_Message, frozen=True, kw_only=True, omit_defaults=True):
     """Of the attempt before."""
     standalone: bool = False
     idempotency_key: str = ""
-    """Empty: the usual one, the attempt's run id and number with a colon between."""
+    """Empty: the usual one, the attempt's run id and number as text with a colon between."""
+    item: int | None = None
+    """The index of a batch's item; ``attempt.seq`` is then made by ``protocol.items``."""
 
 
 class ReportAccepted(_Message, frozen=True, kw_only=True, omit_defaults=True):

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 import msgspec
 
+from perdure.protocol.items import is_item, item_of, key_text
 from perdure.protocol.payloads import Millis
 
 EVERY_NUMBER = 2**62
@@ -76,8 +77,7 @@ class RetryResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 def idempotency_key(run_id: str, keys: tuple[KeyRange, ...], seq: int) -> str:
-    """Return the key of the activity or step ``seq`` of a run that was started with ``keys``."""
-    for each in keys:
-        if seq <= each.last:
-            return f"{each.run_id}:{seq}"
-    return f"{run_id}:{seq}"
+    """Return the key of the activity, step or item ``seq`` of a run started with ``keys``."""
+    number = item_of(seq)[0] if is_item(seq) else seq
+    owner = next((each.run_id for each in keys if number <= each.last), run_id)
+    return f"{owner}:{key_text(seq)}"

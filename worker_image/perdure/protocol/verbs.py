@@ -11,6 +11,7 @@ import msgspec
 
 from perdure.protocol.events import HistoryEvent
 from perdure.protocol.failures import Failure
+from perdure.protocol.items import PendingBatch as PendingBatch  # noqa: PLC0414 - part of the verbs
 from perdure.protocol.payloads import Millis, Payload, Payloads, RetryPolicy
 from perdure.protocol.pending import PendingActivity as PendingActivity  # noqa: PLC0414 - part of the verbs
 from perdure.protocol.placements import Placement
@@ -59,8 +60,14 @@ class StartRequest(_Verb, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ActivityOptions(_Verb, frozen=True, kw_only=True, omit_defaults=True):
-    """How a standalone activity runs; as ``ScheduleActivity`` has them."""
+    """How a standalone activity runs; as ``ScheduleActivity`` has them.
 
+    With ``items`` it is a batch, as ``ScheduleBatch`` has it, and the request has no ``input``.
+    """
+
+    items: tuple[Payloads, ...] = ()
+    parallelism: int = 0
+    tolerated_failures: int = 0
     schedule_to_close_timeout: Millis | None = None
     schedule_to_start_timeout: Millis | None = None
     start_to_close_timeout: Millis | None = None
@@ -193,6 +200,7 @@ class RunDescription(RunSummary, frozen=True, kw_only=True, omit_defaults=True):
     """Head of the history's hash chain, hexadecimal SHA-256."""
     memo: dict[str, Payload] = {}
     pending_activities: tuple[PendingActivity, ...] = ()
+    pending_batches: tuple[PendingBatch, ...] = ()
     task_attempt: int = 1
     """Above 1: the workflow's code keeps failing, ``task_failure`` says how."""
     task_failure_cause: str = ""

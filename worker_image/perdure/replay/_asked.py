@@ -58,6 +58,12 @@ class Asked:
         self._commands[place] = None
         return True
 
+    def change(self, seq: int, command: Command) -> None:
+        """Ask for something else instead, if this activation asked for it."""
+        place = self._places.get(seq)
+        if place is not None:
+            self._commands[place] = command
+
     def close(self, command: ClosingCommand) -> None:
         """End the run; the first end counts."""
         self.command(command)

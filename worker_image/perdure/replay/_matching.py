@@ -21,6 +21,7 @@ from perdure.replay._history import RecordedActivation
 
 _EVENT_OF: dict[type, type] = {
     cmd.ScheduleActivity: ev.ActivityScheduled,
+    cmd.ScheduleBatch: ev.BatchScheduled,
     cmd.RequestCancelActivity: ev.ActivityCancelRequested,
     cmd.StartTimer: ev.TimerStarted,
     cmd.CancelTimer: ev.TimerCanceled,
@@ -89,6 +90,8 @@ def _describe(kind: str, subject: Any) -> str:
     parts = [kind]
     if name:
         parts.append(repr(name))
+    if isinstance(subject, (ev.BatchScheduled, cmd.ScheduleBatch)):
+        parts.append(f"for {len(subject.items)} items")
     if activity_id := getattr(subject, "activity_id", ""):
         parts.append(f"with id {activity_id!r}")
     if _is_container(subject):
@@ -127,4 +130,10 @@ def _fits(event: Event, command: Command) -> bool:
         return False
     if isinstance(event, ev.ActivityScheduled) and isinstance(command, cmd.ScheduleActivity):
         return _identity(event) == _identity(command)
+    if isinstance(event, ev.BatchScheduled) and isinstance(command, cmd.ScheduleBatch):
+        return (event.activity_type, event.activity_id, len(event.items)) == (
+            command.activity_type,
+            command.activity_id,
+            len(command.items),
+        )
     return True

@@ -31,6 +31,7 @@ from perdure.replay._origins import failed_seq
 from perdure.replay._waits import TimerWait, Waits
 from perdure.replay._work import Work
 from perdure.replay.errors import RunEvictedError
+from perdure.workflow._batch_handle import Batch
 from perdure.workflow._definition import WorkflowDefinition
 from perdure.workflow._errors import ReadOnlyContextError
 from perdure.workflow._info import Info
@@ -39,6 +40,7 @@ from perdure.workflow._requests import (
     ActivityCancellationType,
     ActivityHandle,
     ActivityRequest,
+    BatchRequest,
     Handle,
     StepRequest,
 )
@@ -201,6 +203,10 @@ class Run:
     def start_activity(self, request: ActivityRequest) -> ActivityHandle[Any]:
         """Ask for an activity."""
         return self.work.start_activity(request)
+
+    def start_batch(self, request: BatchRequest) -> Batch[Any]:
+        """Ask for a batch."""
+        return self.work.start_batch(request)
 
     def start_local_activity(
         self, request: StepRequest, *, cancellation_type: ActivityCancellationType, activity_id: str

@@ -14,6 +14,8 @@ from perdure.protocol import events as ev
 from perdure.protocol.events import HistoryEvent
 from perdure.protocol.failures import RetryState
 from perdure.protocol.payloads import Payload
+from perdure.replay._activity_errors import activity_error
+from perdure.replay._batches import BatchWait
 from perdure.replay._loop import DeterministicLoop, DurableTimer
 from perdure.replay._matching import unexpected
 from perdure.workflow._requests import ActivityCancellationType, ActivityHandle, Handle
@@ -71,7 +73,7 @@ class StepWait:
         else:
             cause = converter.from_failure(event.failure)
             message = f"Step {self.name!r} failed"
-            error = _caused(message, self.name, str(self.seq), cause, None)
+            error = activity_error(message, self.name, str(self.seq), cause, None)
             error.seq = self.seq
             self.handle.set_exception(error)
 
@@ -135,17 +137,17 @@ class ActivityWait:
             message = "Activity task timed out" if timed_out else "Activity task failed"
             cause = converter.from_failure(event.failure)
             state = getattr(event, "retry_state", None)
-            error = _caused(message, self.name, self.activity_id, cause, state)
+            error = activity_error(message, self.name, self.activity_id, cause, state)
             error.seq = self.seq
             self.handle.set_exception(error)
 
     def cancelled(self, cause: PerdureError) -> ActivityError:
         """Return what is raised where it is awaited when it is cancelled."""
         state = RetryState.CANCEL_REQUESTED
-        return _caused("Activity cancelled", self.name, self.activity_id, cause, state)
+        return activity_error("Activity cancelled", self.name, self.activity_id, cause, state)
 
 
-Wait = TimerWait | StepWait | ActivityWait
+Wait = TimerWait | StepWait | ActivityWait | BatchWait
 
 _ACTIVITY_ENDS = frozenset(
     (ev.ActivityCompleted, ev.ActivityFailed, ev.ActivityTimedOut, ev.ActivityCanceled)
@@ -184,6 +186,18 @@ class Waits:
         """Return what is waited for, in words."""
         return [each.label for each in self._pending.values()]
 
+    def collect(self, recorded: HistoryEvent) -> None:
+        """Let a batch have the results of items that ``recorded`` tells of.
+
+        Raises:
+            NondeterminismError: the code has not asked for any such batch.
+        """
+        event: Any = recorded.event
+        wait = self._pending.get(event.seq) or self._dropped.get(event.seq)
+        if not isinstance(wait, BatchWait) or not wait.has_items(event):
+            raise unexpected(recorded, wait.label if wait else None)
+        wait.collect(event, self._converter)
+
     def resolve(self, recorded: HistoryEvent) -> int:
         """Let whoever waits for what ``recorded`` ends go on; return its number.
 
@@ -218,11 +232,3 @@ def _set_result(
         wait.handle.set_exception(error)
     else:
         wait.handle.set_result(value)
-
-
-def _caused(
-    message: str, name: str, activity_id: str, cause: PerdureError, state: RetryState | None
-) -> ActivityError:
-    error = ActivityError(message, activity_type=name, activity_id=activity_id, retry_state=state)
-    error.__cause__ = cause
-    return error

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from perdure.exceptions import CancelledError, PayloadTooLargeError, UsageError
 from perdure.protocol import commands as cmd
 from perdure.protocol.payloads import Payload
 from perdure.replay._asked import StepInvocation
+from perdure.replay._batches import BatchWait
 from perdure.replay._waits import ActivityWait, StepWait
+from perdure.workflow._batch_handle import Batch
 from perdure.workflow._requests import (
     ActivityCancellationType,
     ActivityHandle,
     ActivityRequest,
+    BatchRequest,
     Handle,
     StepRequest,
 )
@@ -68,6 +74,64 @@ class Work:
         self._asked.begin(seq, command)
         return handle
 
+    def start_batch(self, request: BatchRequest) -> Batch[Any]:
+        """Ask for a batch; one without items is done at once and is no matter of history."""
+        self._run.assert_writable("start a batch")
+        if not request.items:
+            batch = self._new_batch(0, request, lambda: None)
+            batch.finish()
+            return batch
+        seq = self._run.next_seq()
+        command = self._batch_command(seq, request)
+        # Of use only as long as the command is not sent.
+        streamed = msgspec.structs.replace(command, streamed=True)
+        batch = self._new_batch(seq, request, lambda: self._asked.change(seq, streamed))
+        self._waits.add(
+            BatchWait(
+                seq=seq,
+                name=command.activity_type,
+                activity_id=command.activity_id,
+                result_type=request.activity.result_type,
+                cancellation_type=request.activity.cancellation_type,
+                handle=batch,
+            )
+        )
+        self._asked.begin(seq, command)
+        return batch
+
+    def _new_batch(
+        self, seq: int, request: BatchRequest, on_stream: Callable[[], None]
+    ) -> Batch[Any]:
+        return Batch(
+            loop=self._loop,
+            key=self._loop.next_key(),
+            seq=seq,
+            total=len(request.items),
+            tolerated_failures=request.tolerated_failures,
+            on_cancel=self._cancel_activity,
+            on_stream=on_stream,
+        )
+
+    def _batch_command(self, seq: int, request: BatchRequest) -> cmd.ScheduleBatch:
+        activity = request.activity
+        inputs = self._encode(request.items, f"the items of batch {activity.name!r}")
+        return cmd.ScheduleBatch(
+            seq=seq,
+            activity_id=activity.activity_id or str(seq),
+            activity_type=activity.name,
+            task_queue=activity.task_queue,
+            items=tuple((each,) for each in inputs),
+            parallelism=request.parallelism,
+            tolerated_failures=request.tolerated_failures,
+            streamed=request.streamed,
+            schedule_to_close_timeout=activity.schedule_to_close_timeout,
+            schedule_to_start_timeout=activity.schedule_to_start_timeout,
+            start_to_close_timeout=activity.start_to_close_timeout,
+            heartbeat_timeout=activity.heartbeat_timeout,
+            retry_policy=activity.retry_policy,
+            summary=activity.summary,
+        )
+
     def start_local_activity(
         self, request: StepRequest, *, cancellation_type: ActivityCancellationType, activity_id: str
     ) -> ActivityHandle[Any]:
@@ -119,7 +183,7 @@ class Work:
     def _cancel_activity(self, handle: Handle[Any], _msg: Any) -> bool:
         self._run.assert_writable("cancel an activity")
         wait = self._waits.get(handle.seq)
-        assert isinstance(wait, ActivityWait)
+        assert isinstance(wait, (ActivityWait, BatchWait))
         how = wait.cancellation_type
         if how is not ActivityCancellationType.ABANDON and self._asked.take_back(wait.seq):
             self._waits.forget(wait.seq)
@@ -166,7 +230,7 @@ def _check_json(values: tuple[Payload, ...], name: str) -> None:
             )
 
 
-def _raise_cancelled(wait: ActivityWait) -> bool:
+def _raise_cancelled(wait: ActivityWait | BatchWait) -> bool:
     wait.handle.set_exception(wait.cancelled(CancelledError("Cancelled")))
     # Whoever cancels it need not wait for it: no complaint when nobody looks.
     wait.handle.exception()

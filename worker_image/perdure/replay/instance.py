@@ -290,6 +290,9 @@ class WorkflowInstance:
     def _resolve(self, recorded: HistoryEvent) -> None:
         self._run.resolve(recorded)
 
+    def _collect(self, recorded: HistoryEvent) -> None:
+        self._run.waits.collect(recorded)
+
     def _timer_is_gone(self, recorded: HistoryEvent) -> None:
         assert isinstance(recorded.event, ev.TimerCanceled)
         self._run.waits.settle(recorded.event.seq)
@@ -307,5 +310,6 @@ _TELL: dict[type, Callable[[WorkflowInstance, HistoryEvent], None]] = {
         for kind in ev.RESOLUTIONS
         if kind not in (ev.SignalReceived, ev.CancelRequested)
     },
+    ev.BatchItemsClosed: WorkflowInstance._collect,  # noqa: SLF001
 }
 """How each kind of event reaches the code; signals go before all of these."""

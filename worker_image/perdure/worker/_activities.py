@@ -10,6 +10,7 @@ import asyncio
 import logging
 
 from perdure.activity._info import ActivityCancellationDetails
+from perdure.protocol.items import key_text
 from perdure.protocol.messages import (
     ActivityReport,
     ActivityTask,
@@ -88,10 +89,10 @@ class Activities:
         self._given_up.discard(message.attempt)
         if report is not None and not message.accepted and not expected:
             logger.warning(
-                "The report of attempt %d of activity %d of run %s came too late and is dropped: "
+                "The report of attempt %d of activity %s of run %s came too late and is dropped: "
                 "the attempt timed out, or this worker's lease passed, or the run is over",
                 message.attempt.attempt,
-                message.attempt.seq,
+                key_text(message.attempt.seq),
                 message.attempt.run_id,
             )
         self._settle()

@@ -24,6 +24,7 @@ from perdure.exceptions import (
     PayloadTooLargeError,
 )
 from perdure.protocol.failures import CanceledInfo, Failure, TimeoutInfo, TimeoutKind
+from perdure.protocol.items import key_text
 from perdure.protocol.messages import ActivityHeartbeat, ActivityReport, ActivityTask
 from perdure.worker._calls import AsyncCall, Call, ThreadCall
 from perdure.worker._heartbeats import Heartbeats
@@ -104,9 +105,10 @@ class Attempt:
     def label(self) -> str:
         """What to call it in messages."""
         task = self.task
+        item = "" if task.item is None else f" item {task.item},"
         return (
-            f"activity {task.activity_type} (id {task.activity_id}, attempt {task.attempt.attempt},"
-            f" of {task.workflow_id})"
+            f"activity {task.activity_type} (id {task.activity_id},{item} attempt "
+            f"{task.attempt.attempt}, of {task.workflow_id})"
         )
 
     async def run(self) -> None:
@@ -238,7 +240,8 @@ class Attempt:
             workflow_run_id=run_id if in_workflow else None,
             workflow_type=task.workflow_type if in_workflow else None,
             activity_run_id=None if in_workflow else run_id,
-            idempotency_key=task.idempotency_key or f"{run_id}:{seq}",
+            item=task.item,
+            idempotency_key=task.idempotency_key or f"{run_id}:{key_text(seq)}",
         )
 
 

@@ -16,6 +16,8 @@ from perdure.workflow._activity_methods import (
     start_activity_class,
     start_activity_method,
 )
+from perdure.workflow._batch_handle import Batch, BatchItem, BatchProgress
+from perdure.workflow._batches import map_activities
 from perdure.workflow._clock import now, random, sleep, time, time_ns, uuid4
 from perdure.workflow._containers import ContainerConfig, execute_container, start_container
 from perdure.workflow._decorators import defn, init, query, run, signal
@@ -58,6 +60,9 @@ __all__ = [
     "ActivityCancellationType",
     "ActivityConfig",
     "ActivityHandle",
+    "Batch",
+    "BatchItem",
+    "BatchProgress",
     "ContainerConfig",
     "ForbiddenCallError",
     "HandlerUnfinishedPolicy",
@@ -87,6 +92,7 @@ __all__ = [
     "instance",
     "is_failure_exception",
     "logger",
+    "map_activities",
     "memo",
     "memo_value",
     "now",

@@ -53,6 +53,19 @@ class ActivityRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BatchRequest:
+    """A batch that is wanted: an activity for each of some items."""
+
+    activity: ActivityRequest
+    """What each item runs; it has no arguments of its own."""
+    items: tuple[Any, ...]
+    parallelism: int = 0
+    """0 for no bound of the user's."""
+    tolerated_failures: int = 0
+    streamed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepRequest:
     """A step that is wanted."""
 

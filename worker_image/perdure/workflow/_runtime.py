@@ -18,11 +18,13 @@ from perdure.workflow._requests import (
     ActivityCancellationType,
     ActivityHandle,
     ActivityRequest,
+    BatchRequest,
     StepRequest,
 )
 
 if TYPE_CHECKING:
     from perdure.converter import PayloadConverter
+    from perdure.workflow._batch_handle import Batch
     from perdure.workflow._info import Info
 
 HandlerKind = Literal["signal", "query"]
@@ -72,6 +74,9 @@ class Runtime(Protocol):
 
     def start_activity(self, request: ActivityRequest) -> ActivityHandle[Any]:
         """Ask for an activity."""
+
+    def start_batch(self, request: BatchRequest) -> Batch[Any]:
+        """Ask for a batch."""
 
     def start_local_activity(
         self, request: StepRequest, *, cancellation_type: ActivityCancellationType, activity_id: str

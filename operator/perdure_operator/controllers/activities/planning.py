@@ -15,6 +15,7 @@ from perdure_operator.controllers.actions import (
     set_finalizer,
     write_status,
 )
+from perdure_operator.controllers.activities.batches import to_batch_options
 from perdure_operator.controllers.activities.observing import ActivityView, activity_id
 from perdure_operator.controllers.activities.reporting import write_report
 from perdure_operator.controllers.activities.shown import plan_shown
@@ -59,7 +60,7 @@ def plan_activity(view: ActivityView) -> Plan:
 
 def _plan_without_run(view: ActivityView) -> Plan:
     spec, refused = view.activity.spec, view.start_refused
-    if spec.items is not None or view.activity.status.run_id:
+    if view.activity.status.run_id:
         return Plan(actions=write_report(view), again=RESYNC)
     if spec.cancel:
         return Plan(actions=write_report(view), look_at_once=True)
@@ -165,6 +166,7 @@ def _start(activity: Activity, pool: WorkerPool | None) -> StartRun:
                 heartbeat_timeout=to_optional_millis(timeouts.heartbeat),
                 retry_policy=to_wire_policy(spec.retry_policy),
                 placement=_placement(activity),
+                **to_batch_options(spec),
             ),
             request_id=activity.metadata.uid,
             identity=IDENTITY,

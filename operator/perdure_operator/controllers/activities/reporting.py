@@ -9,6 +9,7 @@ from perdure.protocol.failures import TimeoutInfo
 from perdure.protocol.verbs import PendingActivity, RunStatus
 from perdure_operator.cluster import ACTIVITIES
 from perdure_operator.controllers.actions import Action, write_status
+from perdure_operator.controllers.activities.batches import facts_of_batch, has_begun, open_batch
 from perdure_operator.controllers.activities.observing import ActivityView, activity_id
 from perdure_operator.controllers.placements.judging import judge_attempt
 from perdure_operator.controllers.runs import NoRun, RunFacts
@@ -30,8 +31,6 @@ from perdure_operator.controllers.verdicts import (
 )
 from perdure_operator.model import ActivityPhase, ActivityStatus, Reason
 from perdure_operator.model.workflow import RESULT_LIMIT_BYTES
-
-NO_BATCHES = "a batch (items) cannot be run yet: apply an Activity with input for each item"
 
 _CLOSED: dict[RunStatus, tuple[ActivityPhase, Reason, str]] = {
     RunStatus.COMPLETED: (ActivityPhase.SUCCEEDED, Reason.SUCCEEDED, "it has returned"),
@@ -61,6 +60,7 @@ def report(view: ActivityView) -> ActivityStatus:
     if isinstance(view.run, RunFacts):
         fields |= _of_run(view.run)
         fields |= of_attempt(view)
+        fields |= facts_of_batch(view.activity.spec, before, view.run)
     if phase.is_final and "completion_time" not in fields:
         fields["completion_time"] = before.completion_time or view.now
     return before.model_copy(update=fields)
@@ -97,15 +97,18 @@ def _judge_closed(run: RunFacts) -> tuple[ActivityPhase, Verdict]:
 
 
 def _judge_open(view: ActivityView, run: RunFacts) -> tuple[ActivityPhase, Verdict]:
-    open_ = _open_activity(run)
+    open_, batch = _open_activity(run), open_batch(run)
     is_running = open_ is not None and open_.started is not None
+    if batch is not None:
+        is_running = has_begun(batch)
     phase = ActivityPhase.RUNNING if is_running else ActivityPhase.PENDING
     if view.activity.metadata.is_being_deleted:
         reason, message = Reason.DELETING, "the Activity is deleted once it has ended"
     elif run.description.cancel_requested:
         reason, message = Reason.CANCELING, "it was asked to end, and may clean up first"
     elif is_running:
-        reason, message = Reason.RUNNING, "a worker has it"
+        what = "a worker has it" if batch is None else "workers have had items of it"
+        reason, message = Reason.RUNNING, what
     else:
         reason, message = Reason.PENDING, "it waits for a worker, or for its next attempt"
     stalled = _no_pool(view) if view.pool is None and not view.is_container else None
@@ -127,8 +130,6 @@ def _judge_without_run(view: ActivityView) -> tuple[ActivityPhase, Verdict]:
     if view.is_lost:
         phase = view.activity.status.phase or ActivityPhase.PENDING
         return phase, _lost(view)
-    if spec.items is not None:
-        return ActivityPhase.PENDING, pending(what, true(Reason.INVALID_SPEC, NO_BATCHES))
     if refused is not None:
         reason = Reason.ID_IN_USE if refused.id_in_use else Reason.INVALID_SPEC
         return ActivityPhase.PENDING, pending(what, true(reason, refused.message))

@@ -12,7 +12,7 @@ from perdure.cli import options as opt
 if TYPE_CHECKING:
     from perdure.client import Service
     from perdure.protocol.messages import RunRef
-    from perdure.protocol.verbs import RunDescription
+    from perdure.protocol.verbs import PendingBatch, RunDescription
 
 EXAMPLE = "perdure show order-42 --follow"
 
@@ -102,10 +102,10 @@ def head(run: RunDescription, now: int) -> list[str]:
 
 
 def pending(run: RunDescription, now: int) -> list[str]:
-    """Return what is said of activities that are being tried again, or lack something."""
+    """Return what is said of batches, and of activities that are tried again or lack something."""
     from perdure.protocol.lines import duration_text, failure_text
 
-    lines = []
+    lines = [batch_line(each) for each in run.pending_batches]
     for each in run.pending_activities:
         if each.waits_for:
             lines.append(f"{each.activity_type}: waits for {each.waits_for}")
@@ -118,6 +118,19 @@ def pending(run: RunDescription, now: int) -> list[str]:
             f"after {failure_text(each.last_failure)}"
         )
     return lines
+
+
+def batch_line(batch: PendingBatch) -> str:
+    """Return how far a batch is."""
+    from perdure.protocol.lines import failure_text
+
+    closed = batch.succeeded + batch.failed
+    failed = f" ({batch.failed} failed)" if batch.failed else ""
+    why = f", last failure: {failure_text(batch.last_failure)}" if batch.last_failure else ""
+    return (
+        f"{batch.activity_type}: {closed} of {batch.total} items{failed}, "
+        f"{batch.running} running{why}"
+    )
 
 
 def _ref(run: RunDescription) -> RunRef:
