@@ -27,6 +27,7 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     "existing-claim": ("persistence.existingClaim=mine",),
     "named-volume": ("persistence.storageClass=-", "persistence.volumeName=pv1"),
     "no-rbac": ("rbac.create=false",),
+    "no-leader-election": ("operator.leaderElection.enabled=false",),
     "no-aggregation": ("rbac.aggregate=false",),
     "own-account": ("serviceAccount.create=false", "serviceAccount.name=mine"),
     "network-policy": ("networkPolicy.enabled=true",),
@@ -235,7 +236,8 @@ def test_the_operator_is_told_where_the_server_is_for_itself_and_for_workers() -
         "--server http://127.0.0.1:7233 "
         "--worker-server http://perdure-server.perdure-system.svc:7233 "
         "--default-image ghcr.io/perdure/perdure-worker:0.1.0 "
-        "--show-after=2"
+        "--show-after=2 "
+        "--lease=perdure-system/perdure-operator --lease-duration=10 --identity=$(POD_NAME)"
     )
     assert operator["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "health"}
     assert operator["ports"] == [{"name": "health", "containerPort": 8081}]
@@ -288,6 +290,8 @@ def spell(resource: str, verbs: str) -> set[str]:
     return {f"{resource}: {verb}" for verb in verbs.split()}
 
 
+LEADING = spell("coordination.k8s.io/leases", "create get patch")
+
 WATCHED = set().union(
     spell("perdure.dev/workflows", "create get list watch patch delete"),
     spell("perdure.dev/activities", "create get list watch patch delete"),
@@ -299,15 +303,17 @@ WATCHED = set().union(
     spell("perdure.dev/workerpools/status", "patch"),
     spell("batch/jobs", "create list watch delete"),
     spell("core/pods", "list watch"),
-    spell("core/configmaps", "get"),
+    spell("core/configmaps", "get watch"),
+    spell("events.k8s.io/events", "create patch"),
 )
 
 
 def test_the_operator_may_do_what_it_does_and_nothing_more() -> None:
     """Whoever adds a right says here what for; secrets and tokens are never among them."""
     assert rights(render("defaults"), "ClusterRole") == WATCHED
-    assert not rights(render("defaults"), "Role")
-    assert rights(render("namespaced"), "Role") == WATCHED
+    assert rights(render("defaults"), "Role") == LEADING
+    assert rights(render("namespaced"), "Role") == WATCHED | LEADING
+    assert not rights(render("no-leader-election"), "Role")
 
 
 @pytest.mark.parametrize("setting", ["defaults", "namespaced", "own-account"])
@@ -316,7 +322,7 @@ def test_every_binding_gives_a_role_that_is_there_to_the_account_of_the_pod(sett
     account = next(pod_specs(manifests))["serviceAccountName"]
 
     bindings = [m for m in manifests if m["kind"].endswith("RoleBinding")]
-    assert len(bindings) == 1
+    assert len(bindings) == 2
     for binding in bindings:
         assert pick(manifests, binding["roleRef"]["kind"], binding["roleRef"]["name"])
         assert binding["subjects"] == [

@@ -8,6 +8,7 @@ import ssl
 import pytest
 
 from charts.test_chart import (
+    LEADING,
     NAMESPACE,
     SETTINGS,
     WATCHED,
@@ -125,7 +126,7 @@ def test_with_authentication_the_operator_may_take_attempts_and_the_server_may_a
     wide, narrow = render("secured"), render("secured-namespaced")
 
     assert rights(wide, "ClusterRole") == WATCHED | TAKES | CONNECT | TICKETS
-    assert rights(narrow, "Role") == WATCHED | TAKES | CONNECT
+    assert rights(narrow, "Role") == WATCHED | TAKES | CONNECT | LEADING
     for manifests in (wide, narrow):
         binding = pick(manifests, "ClusterRoleBinding", "perdure-system-perdure-reviews")
         assert binding["roleRef"]["name"] == "system:auth-delegator"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from contract.conftest import STORES
 from perdure.protocol.failures import Failure
 from perdure.protocol.payloads import Payload
 from perdure.protocol.verbs import RunStatus
@@ -337,3 +339,29 @@ async def test_a_run_is_watched_from_when_it_is_marked_until_it_is_not(store: St
     later, rows = await changes(store, cursor)
     assert later > cursor
     assert rows == [made.row.run_id]
+
+
+# --- which store it is ---------------------------------------------------------------------
+
+
+async def test_a_store_is_the_same_one_when_it_is_opened_again(store: Store) -> None:
+    identity = await store.identity()
+    await store.close()
+    await store.open()
+
+    assert len(identity) == 32
+    assert await store.identity() == identity
+
+
+async def test_two_stores_are_not_the_same(tmp_path: Path) -> None:
+    identities = set()
+    for name, make in STORES.items():
+        for number in range(2):
+            folder = tmp_path / f"{name}-{number}"
+            folder.mkdir()
+            made = make(folder)
+            await made.open()
+            identities.add(await made.identity())
+            await made.close()
+
+    assert len(identities) == 2 * len(STORES)

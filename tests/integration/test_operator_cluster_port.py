@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from perdure_operator.cluster import (
     CONFIG_MAPS,
     JOBS,
+    LEASES,
     WORKER_POOLS,
     WORKFLOWS,
     Cluster,
@@ -21,6 +23,13 @@ from perdure_operator.cluster import (
     UnavailableError,
 )
 from perdure_operator.cluster.api import KubernetesCluster, load_configuration
+from perdure_operator.cluster.leases import (
+    build_free,
+    build_released,
+    build_renewed,
+    build_taken,
+    read_lease,
+)
 from perdure_operator.cluster.limiter import RateLimiter
 from perdure_operator.model import FINALIZER
 from support.cluster import Cluster as RealCluster
@@ -92,6 +101,34 @@ async def test_a_name_is_taken_once(ground: Ground) -> None:
     assert found is not None
     assert found["metadata"]["uid"] == made["metadata"]["uid"]
     assert found["metadata"]["generation"] == 1
+
+
+async def test_of_two_who_take_a_lease_at_once_one_is_refused(ground: Ground) -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    free = read_lease(await ground.cluster.create(LEASES, build_free(ground.ref())))
+    assert (free.holder, free.term) == ("", 0)
+
+    first = read_lease(await ground.cluster.apply(LEASES, build_taken(free, "a", 10, now)))
+    with pytest.raises(ConflictError):
+        await ground.cluster.apply(LEASES, build_taken(free, "b", 10, now))
+    assert (first.holder, first.term, first.seconds) == ("a", 1, 10)
+
+    renewed = read_lease(await ground.cluster.apply(LEASES, build_renewed(first, now)))
+    assert (renewed.token, renewed.acquired) == (first.token, first.acquired)
+    later = now + timedelta(seconds=1)
+    released = read_lease(await ground.cluster.apply(LEASES, build_released(renewed, later)))
+    assert (released.holder, released.term) == ("", 1)
+
+
+async def test_a_lease_that_is_gone_is_made_anew_by_its_holder(ground: Ground) -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    body = await ground.cluster.create(LEASES, build_free(ground.ref()))
+    taken = build_taken(read_lease(body), "a", 9, now)
+    lease = read_lease(await ground.cluster.apply(LEASES, taken))
+    await ground.cluster.delete(LEASES, ground.ref(), uid=body["metadata"]["uid"])
+    again = read_lease(await ground.cluster.apply(LEASES, build_renewed(lease, now)))
+    assert (again.holder, again.term) == ("a", 1)
+    assert not again.token.is_older_than(lease.token)
 
 
 async def test_objects_are_found_by_all_of_their_labels(ground: Ground) -> None:

@@ -83,6 +83,9 @@ class FakeCluster:
         self._maybe_fail("apply", kind)
         ref, uid = _ref(manifest), manifest["metadata"].get("uid")
         known = self.objects.get((kind.plural, ref))
+        version = manifest["metadata"].get("resourceVersion")
+        if version and known is not None and known["metadata"]["resourceVersion"] != version:
+            raise ConflictError(f"apply {kind.plural} {ref}", "it has been modified")
         if known is None:
             if uid:
                 raise ConflictError(f"apply {kind.plural} {ref}", "uid mismatch: it is not there")
@@ -205,6 +208,8 @@ class FakeCluster:
         if "spec" in manifest and manifest["spec"] != known.get("spec"):
             after["spec"] = _through_json(manifest["spec"])
             after["metadata"]["generation"] += 1
+        if "series" in manifest:  # of an Event, which has no spec
+            after["series"] = _through_json(manifest["series"])
         return after
 
     def _store(self, verb: str, kind: ObjectKind, ref: ObjectRef, after: Manifest) -> Manifest:

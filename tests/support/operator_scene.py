@@ -75,10 +75,16 @@ class Scene:
         self.clock = FakeClock()
         self.cluster = FakeCluster(self.clock)
         self.server = FakeServer()
+        self.notices: list[str] = []
+        """The reasons of what was told as Kubernetes Events."""
         self.world = World(
             cluster=self.cluster,
             server=self.server,
-            applier=Applier(self.cluster, self.server),
+            applier=Applier(
+                self.cluster,
+                self.server,
+                notify=lambda _regarding, notice: self.notices.append(notice.reason),
+            ),
             now=self.clock.now,
             latest=LatestBodies(),
             roster=Roster(),

@@ -12,12 +12,15 @@ from perdure_operator.cluster.errors import (
     ForbiddenError,
     InvalidError,
     NotFoundError,
+    NotLeadingError,
     UnavailableError,
 )
 from perdure_operator.cluster.kinds import (
     ACTIVITIES,
     CONFIG_MAPS,
+    EVENTS,
     JOBS,
+    LEASES,
     PODS,
     SCHEDULES,
     WORKER_POOLS,
@@ -37,7 +40,9 @@ from perdure_operator.cluster.reviews import (
 __all__ = [
     "ACTIVITIES",
     "CONFIG_MAPS",
+    "EVENTS",
     "JOBS",
+    "LEASES",
     "PODS",
     "SCHEDULES",
     "WORKER_POOLS",
@@ -50,6 +55,7 @@ __all__ = [
     "InvalidError",
     "Manifest",
     "NotFoundError",
+    "NotLeadingError",
     "ObjectKind",
     "ObjectRef",
     "Reviewer",

@@ -8,7 +8,7 @@ than its JSON.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,7 +45,15 @@ FIELD_MANAGER = "perdure-operator"
 TIMEOUT = 30.0
 """Seconds that one call may take; nothing here streams."""
 
+MAX_PAUSE = 30.0
+"""The most that a 429 holds up further calls, in seconds, whatever it asks for."""
+
+WATCH_SECONDS = 240
+"""After so many seconds the API server ends a watch of names, and it is begun anew."""
+
 _JSON = "application/json"
+_NAMES_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+_WRITES = frozenset({"create", "apply", "apply_status", "delete"})
 _APPLY = "application/apply-patch+yaml"
 _TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
@@ -83,6 +91,7 @@ class _Request:
     query: Mapping[str, str] = field(default_factory=dict)
     body: Manifest | None = None
     content_type: str = _JSON
+    accept: str = _JSON
 
     def __str__(self) -> str:
         return f"{self.verb} {self.path}"
@@ -97,11 +106,16 @@ class KubernetesCluster:
         *,
         limiter: RateLimiter,
         observe: CallObserver = lambda _verb, _kind, _status, _seconds: None,
+        may_write: Callable[[str], None] = lambda _request: None,
+        timeout: float = TIMEOUT,
     ) -> None:
+        """``may_write`` is asked when a change is about to be sent, and raises what forbids it."""
         self._client: Any = ApiClient(configuration)
         self._client.user_agent = FIELD_MANAGER
         self._limiter = limiter
         self._observe = observe
+        self._may_write = may_write
+        self._timeout = timeout
 
     async def __aenter__(self) -> Self:
         return self
@@ -172,6 +186,35 @@ class KubernetesCluster:
         )
         await self._call(request, missing_ok=True)
 
+    async def watch_names(self, kind: ObjectKind, namespace: str) -> AsyncIterator[str]:
+        """Yield names of the namespace's objects: of all there are, then of those that change.
+
+        What is in them is neither sent nor kept. It ends now and then; beginning anew tells all
+        names again, so that nothing is missed in between.
+        """
+        request = _Request(
+            verb="watch",
+            kind=kind.plural,
+            method="GET",
+            path=kind.path(namespace),
+            query={"watch": "true", "timeoutSeconds": str(WATCH_SECONDS)},
+            accept=_NAMES_ONLY,
+        )
+        await self._limiter.wait()
+        try:
+            answer = await self._open(request, timeout=WATCH_SECONDS + self._timeout)
+            async with answer.response as response:
+                if response.status >= 400:
+                    raise _refusal(response.status, str(request), await response.read())
+                async for line in _lines(response.content):
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":
+                        return
+                    yield event["object"]["metadata"]["name"]
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            reason = f"the watch was broken off ({type(error).__name__}: {error})"
+            raise UnavailableError(str(request), reason) from error
+
     async def review_token(self, token: str, audience: str) -> TokenVerdict:
         """See :meth:`Reviewer.review_token`."""
         if is_ticket(token):
@@ -215,9 +258,11 @@ class KubernetesCluster:
     async def _call(self, request: _Request, *, missing_ok: bool = False) -> Manifest | None:
         """Send a request and read the answer; None for a 404 that is fine."""
         await self._limiter.wait()
+        if request.verb in _WRITES:
+            self._may_write(str(request))
         began = perf_counter()
         try:
-            status, text = await self._send(request)
+            status, headers, text = await self._send(request)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self._observe(request.verb, request.kind, 0, perf_counter() - began)
             reason = f"the API server was not reached ({type(error).__name__}: {error})"
@@ -226,22 +271,44 @@ class KubernetesCluster:
         self._observe(request.verb, request.kind, status, perf_counter() - began)
         if status == 404 and missing_ok:
             return None
+        if status == 429:
+            self._limiter.pause(_retry_after(headers))
         if status >= 400:
             raise _refusal(status, str(request), text)
         found: Manifest = json.loads(text)
         return found
 
-    async def _send(self, request: _Request) -> tuple[int, bytes]:
+    async def _send(self, request: _Request) -> tuple[int, Mapping[str, str], bytes]:
+        response = await self._open(request, timeout=self._timeout)
+        return response.status, response.headers, await response.read()
+
+    async def _open(self, request: _Request, *, timeout: float) -> Any:
         serialized = await self._client.param_serialize(
             request.method,
             request.path,
             query_params=list(request.query.items()),
-            header_params={"Accept": _JSON, "Content-Type": request.content_type},
+            header_params={"Accept": request.accept, "Content-Type": request.content_type},
             body=request.body,
             auth_settings=["BearerToken"],
         )
-        response = await self._client.call_api(*serialized, _request_timeout=TIMEOUT)
-        return response.status, await response.read()
+        return await self._client.call_api(*serialized, _request_timeout=timeout)
+
+
+def _retry_after(headers: Mapping[str, str]) -> float:
+    """Return for how many seconds the API server wants to be left alone."""
+    try:
+        return min(MAX_PAUSE, max(0.0, float(headers.get("Retry-After", ""))))
+    except ValueError:
+        return 1.0
+
+
+async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Yield lines however long: metadata can hold an annotation of 256 KiB."""
+    rest = b""
+    async for chunk in content.iter_any():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield line
 
 
 def _refusal(status: int, request: str, text: bytes) -> ClusterError:

@@ -7,6 +7,7 @@
     ├─ NotFoundError       the object, its namespace or its kind is not there
     ├─ ForbiddenError      a right, a quota or a policy is in the way: a person must act
     ├─ InvalidError        the API server refuses what was sent: a person must act
+    ├─ NotLeadingError     another operator may be leading: nothing was sent
     └─ UnavailableError    nothing is known to have happened: try again later
 """
 
@@ -40,6 +41,10 @@ class ForbiddenError(ClusterError):
 
 class InvalidError(ClusterError):
     """The API server finds what was sent malformed."""
+
+
+class NotLeadingError(ClusterError):
+    """Another operator may be leading by now, so nothing was sent."""
 
 
 class UnavailableError(ClusterError):

@@ -48,4 +48,6 @@ WORKER_POOLS = ObjectKind(group=GROUP, version=VERSION, kind="WorkerPool", plura
 SCHEDULES = ObjectKind(group=GROUP, version=VERSION, kind="Schedule", plural="schedules")
 JOBS = ObjectKind(group="batch", version="v1", kind="Job", plural="jobs")
 PODS = ObjectKind(group="", version="v1", kind="Pod", plural="pods")
+LEASES = ObjectKind(group="coordination.k8s.io", version="v1", kind="Lease", plural="leases")
+EVENTS = ObjectKind(group="events.k8s.io", version="v1", kind="Event", plural="events")
 CONFIG_MAPS = ObjectKind(group="", version="v1", kind="ConfigMap", plural="configmaps")

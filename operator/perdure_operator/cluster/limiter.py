@@ -26,3 +26,8 @@ class RateLimiter:
         delay = self._full_at - self._slack - now
         if delay > 0:
             await asyncio.sleep(delay)
+
+    def pause(self, seconds: float) -> None:
+        """Let nobody through for so long, and no burst then: the API server has no time."""
+        now = asyncio.get_running_loop().time()
+        self._full_at = max(self._full_at, now + seconds + self._slack)

@@ -6,7 +6,7 @@ An action says what is wanted, not how things were; doing it twice is the same a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from perdure.protocol import verbs as vb
@@ -24,6 +24,8 @@ class WriteStatus:
     resource_version: str
     """The object as it was planned on; a changed one is not written to, but looked at again."""
     status: Manifest
+    was: Manifest = field(default_factory=dict)
+    """The status that it replaces."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +75,8 @@ class ImportRun:
     """Have the run that a checkpoint tells of, as it was then; one that is there stays."""
 
     request: vb.ImportRequest
+    regarding: Manifest = field(default_factory=dict)
+    """The object whose run it is, as far as a notice names it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,8 +175,8 @@ def write_status(
 
     Fields that have nothing to say are left out of a ``sparse`` status.
     """
-    status = _dump(after, sparse=sparse)
-    if status == _dump(before, sparse=sparse):
+    status, was = _dump(after, sparse=sparse), _dump(before, sparse=sparse)
+    if status == was:
         return []
     return [
         WriteStatus(
@@ -180,6 +184,7 @@ def write_status(
             ref=ref_of(metadata),
             resource_version=metadata.resource_version,
             status=status,
+            was=was,
         )
     ]
 

@@ -7,6 +7,7 @@ object is looked at again later.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import assert_never
 
 from perdure.protocol.verbs import SignalRequest
@@ -46,6 +47,7 @@ from perdure_operator.controllers.actions import (
     TakeAttempt,
     WriteStatus,
 )
+from perdure_operator.controllers.notices import Notice, notices_of, rebuilt
 from perdure_operator.controllers.placements.applying import AttemptApplier
 from perdure_operator.controllers.server import (
     AlreadyClosedError,
@@ -60,10 +62,18 @@ from perdure_operator.model import FINALIZER
 class Applier:
     """Carries out actions on one cluster and one server."""
 
-    def __init__(self, cluster: Cluster, server: Server) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        server: Server,
+        *,
+        notify: Callable[[Manifest, Notice], None] = lambda _regarding, _notice: None,
+    ) -> None:
+        """``notify`` is told what is worth a notice, and of which object; it does not wait."""
         self._cluster = cluster
         self._server = server
         self._attempts = AttemptApplier(cluster, server)
+        self._notify = notify
 
     async def apply(self, action: Action) -> Outcome | None:
         """Do it, and return what is worth knowing of it.
@@ -103,7 +113,10 @@ class Applier:
         manifest = _identity(action.kind, action.ref)
         manifest["metadata"]["resourceVersion"] = action.resource_version
         manifest["status"] = action.status
-        return ObjectWritten(manifest=await self._cluster.apply_status(action.kind, manifest))
+        written = await self._cluster.apply_status(action.kind, manifest)
+        for notice in notices_of(action.kind, action.was, action.status):
+            self._notify(written, notice)
+        return ObjectWritten(manifest=written)
 
     async def _set_finalizer(self, action: SetFinalizer) -> Outcome:
         manifest = _identity(action.kind, action.ref)
@@ -147,10 +160,13 @@ class Applier:
 
     async def _import(self, action: ImportRun) -> Outcome:
         try:
-            await self._server.call(action.request)
+            answer = await self._server.call(action.request)
         except (AlreadyStartedError, RequestRefusedError, RunNotFoundError) as error:
             # Not found is the verb: the server is of a version that has none.
             return ImportRefused(message=str(error))
+        if answer.imported and action.regarding:
+            notice = rebuilt(answer.run_id, len(action.request.events))
+            self._notify(action.regarding, notice)
         return RunImported()
 
     async def _retry(self, action: RetryRun) -> Outcome | None:

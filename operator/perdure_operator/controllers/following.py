@@ -59,7 +59,7 @@ class Follower:
 
     async def follow_runs(self) -> None:
         """Have the objects looked at whose runs went on, for ever."""
-        cursor, failures = 0, 0
+        cursor, failures, store = 0, 0, ""
         while True:
             try:
                 # Back again, it is not to wait for news: that it answers is news enough.
@@ -72,12 +72,16 @@ class Follower:
                 cursor = 0
                 await _pause("runs", error, failures)
                 continue
-            if failures:
+            is_other = store not in {"", answer.store}
+            if is_other:
+                logger.warning("the server has another store than before: every run is looked at")
+            if failures or is_other:
                 # A store that is empty tells of no run, so whose run is lost is not told either.
                 for key in self._world.roster:
                     self._queue.add(key)
             stray_delay = STRAY_DELAY if cursor else FIRST_STRAY_DELAY
-            cursor, failures = answer.cursor, 0
+            # Of another store the cursor is asked for from the beginning.
+            cursor, failures, store = (0 if is_other else answer.cursor), 0, answer.store
             self._heard("runs")
             for change in answer.changes:
                 self._notice_run(change, stray_delay=stray_delay)
@@ -156,6 +160,8 @@ class Follower:
 
 async def _pause(what: str, error: ServerError, failures: int) -> None:
     delay = BACKOFF.delay(failures)
-    level = logging.WARNING if failures == 1 else logging.DEBUG
+    # That the server is away is said once for all that ask it (:mod:`.outages`).
+    is_told = failures > 1 or error.code == "Unavailable"
+    level = logging.DEBUG if is_told else logging.WARNING
     logger.log(level, "%s are not followed: %s; trying again in %.1f s", what, error, delay)
     await asyncio.sleep(delay)

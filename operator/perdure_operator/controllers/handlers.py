@@ -6,7 +6,8 @@ An error in such a handler would be logged and forgotten, so all they do is take
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import chain, repeat
 from typing import Any
 
 import kopf
@@ -25,6 +26,15 @@ from perdure_operator.controllers.intake import Intake
 from perdure_operator.controllers.pools.templates import MANAGER
 
 OURS = f"app.kubernetes.io/managed-by={MANAGER}"
+
+
+class EndlessBackoffs:
+    """Seconds between tries of kopf's: an API server that is away for hours is waited for."""
+
+    def __iter__(self) -> Iterator[float]:
+        """Yield the waits, for ever."""
+        return chain((1.0, 1.0, 2.0, 3.0, 5.0, 8.0), repeat(10.0))
+
 
 CHUNK = 500
 """Objects a page, when all of a kind are listed."""
@@ -64,7 +74,9 @@ def build_settings() -> kopf.OperatorSettings:
     # would take rights on the whole cluster.
     settings.scanning.disabled = True
     settings.watching.chunk_size = CHUNK
-    settings.process.ultimate_exiting_timeout = 30.0
+    settings.networking.error_backoffs = EndlessBackoffs()
+    # An operator that stands by again after it has led must not be killed for it.
+    settings.process.ultimate_exiting_timeout = None
     for kind in (JOBS, PODS):
         settings.watching.label_selectors[kind.group, kind.version, kind.plural] = OURS
     return settings

@@ -169,6 +169,14 @@ class PoolBook:
         """Return every pool."""
         return list(self._pools)
 
+    def with_code(self) -> list[tuple[ObjectRef, str]]:
+        """Return the pools whose code is in a ConfigMap, each with its name."""
+        return [
+            (ref, pool.spec.code.config_map)
+            for ref, pool in self._pools.items()
+            if pool.spec.code is not None
+        ]
+
     def on_queue(self, namespace: str, task_queue: str) -> list[ObjectRef]:
         """Return the pools whose workers poll a task queue."""
         return [

@@ -19,7 +19,7 @@ class Attempt:
     """One reconcile, while it is going on."""
 
     result: str = "stopped"
-    """How it ended: done, blocked, gone, conflict, error or bug."""
+    """How it ended: done, blocked, gone, conflict, not-leading, error or bug."""
 
 
 class Metrics:
@@ -80,6 +80,17 @@ class Metrics:
             ["what"],
             registry=self._registry,
         )
+        self._notices = Counter(
+            "perdure_operator_notices",
+            "Kubernetes Events: sent, merged into one before, dropped for coming too fast, failed.",
+            ["result"],
+            registry=self._registry,
+        )
+        self._leader = Gauge(
+            "perdure_operator_leader",
+            "1 while this operator leads and may change anything, 0 while it stands by.",
+            registry=self._registry,
+        )
         self._heard = dict.fromkeys(FOLLOWED, clock())
         for what in FOLLOWED:
             self._follow_age.labels(what).set_function(partial(self._silence, what))
@@ -129,6 +140,14 @@ class Metrics:
         self._queue_oldest.set_function(oldest)
         self._queue_depth.set_function(depth)
         self._queue_scheduled.set_function(scheduled)
+
+    def notice(self, result: str) -> None:
+        """Count a notice by what became of it."""
+        self._notices.labels(result).inc()
+
+    def watch_lead(self, is_leading: Callable[[], bool]) -> None:
+        """Show whether this operator leads, whenever somebody asks."""
+        self._leader.set_function(lambda: float(is_leading()))
 
     def render(self) -> bytes:
         """Return all of it in the text format."""

@@ -8,6 +8,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from perdure_operator.cluster import ObjectRef
+
+MIN_LEASE = 3
+"""Seconds; with less, a busy machine would lose the lead for nothing."""
+
 MAX_SHOW_AFTER = 86400
 
 
@@ -39,6 +44,14 @@ class Options:
     """An activity that is open for longer gets an Activity that shows it."""
     worker_audience: str = ""
     """Workers get a token that is made for it; empty: none."""
+    lease: ObjectRef | None = None
+    """The Lease that the leading operator holds; None: there is no other operator."""
+    lease_seconds: int = 10
+    """For how long an operator that is not heard of still leads."""
+    events: bool = True
+    """Whether what happens is told as Kubernetes Events, too."""
+    identity: str = ""
+    """The name under which it holds the Lease; empty: the host's name and a number at random."""
 
 
 def parse_options(arguments: Sequence[str] | None = None) -> Options:
@@ -48,6 +61,8 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
         _build_parser().error("--workers and --qps must be above zero")
     if not 0 <= parsed.show_after <= MAX_SHOW_AFTER:
         _build_parser().error(f"--show-after must be between 0 and {MAX_SHOW_AFTER} seconds")
+    if parsed.lease_duration < MIN_LEASE:
+        _build_parser().error(f"--lease-duration must be at least {MIN_LEASE} s")
     return Options(
         server=parsed.server,
         worker_server=parsed.worker_server or parsed.server,
@@ -62,6 +77,10 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
         tls_ca=parsed.tls_ca,
         tls_server_name=parsed.tls_server_name,
         worker_audience=parsed.worker_audience,
+        lease=parsed.lease,
+        lease_seconds=parsed.lease_duration,
+        identity=parsed.identity,
+        events=parsed.events,
     )
 
 
@@ -115,7 +134,45 @@ def _build_parser() -> argparse.ArgumentParser:
         help="show an activity of a run as an Activity once it is open for longer",
     )
     _add_access(parser)
+    _add_leading(parser)
     return parser
+
+
+def _add_leading(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--lease",
+        type=_object_ref,
+        metavar="NAMESPACE/NAME",
+        help="the Lease by which one of several operators leads (default: this one is alone)",
+    )
+    parser.add_argument(
+        "--lease-duration",
+        type=int,
+        default=10,
+        metavar="SECONDS",
+        help="how long a leader that is not heard of still leads (%(default)s)",
+    )
+    parser.add_argument(
+        "--identity",
+        default="",
+        metavar="NAME",
+        help="who holds the Lease, such as the pod's name; no two operators may share one "
+        "(default: the host's name and something at random)",
+    )
+
+    parser.add_argument(
+        "--events",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="tell what happens as Kubernetes Events, too",
+    )
+
+
+def _object_ref(text: str) -> ObjectRef:
+    namespace, slash, name = text.partition("/")
+    if not (namespace and slash and name):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAMESPACE/NAME")
+    return ObjectRef(namespace=namespace, name=name)
 
 
 def _add_access(parser: argparse.ArgumentParser) -> None:

@@ -16,7 +16,9 @@ from perdure_operator.cluster import (
     ConflictError,
     Manifest,
     NotFoundError,
+    NotLeadingError,
     ObjectKind,
+    UnavailableError,
 )
 from perdure_operator.controllers.actions import ObjectWritten, Outcome, Plan, ServerAway
 from perdure_operator.controllers.applying import Applier
@@ -94,6 +96,7 @@ class Dispatcher:
         self._queue = queue
         self._reconcilers = reconcilers
         self._metrics = metrics
+        self._said = ""
 
     async def work(self) -> None:
         """Look at one key after the other, for ever."""
@@ -114,6 +117,16 @@ class Dispatcher:
             logger.debug("%s has changed meanwhile: %s", key, error)
             self._queue.fail(key)
             return "conflict"
+        except NotLeadingError as error:
+            # One line for each object would say nothing more than the lease's own.
+            logger.debug("%s: %s", key, error)
+            self._queue.fail(key)
+            return "not-leading"
+        except (UnavailableError, ServerUnavailableError) as error:
+            # Said once for all of them where calls are made (:mod:`.outages`).
+            logger.debug("%s: %s", key, error)
+            self._queue.fail(key)
+            return "error"
         except (ClusterError, ServerError) as error:
             delay = self._queue.fail(key)
             logger.warning("%s: %s; trying again in %.1f s", key, error, delay)
@@ -127,7 +140,10 @@ class Dispatcher:
     def _settle(self, key: Key, plan: Plan) -> str:
         if plan.blocked:
             delay = self._queue.fail(key)
-            logger.info("%s waits: %s; trying again in %.1f s", key, plan.blocked, delay)
+            # Ten thousand that wait for the same are one line.
+            level = logging.DEBUG if plan.blocked == self._said else logging.INFO
+            self._said = plan.blocked
+            logger.log(level, "%s waits: %s; trying again in %.1f s", key, plan.blocked, delay)
             return "blocked"
         again = None if plan.again is None else max(0.0, plan.again.total_seconds())
         self._queue.finish(key, again=again)

@@ -10,9 +10,11 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from perdure.protocol.fencing import HEADER
 from perdure.protocol.verbs import VERBS, ErrorResponse, TargetRequest
 from perdure_operator.cluster import Identity
 from perdure_operator.server.errors import VerbError
+from perdure_operator.server.fencing import Fences
 from perdure_operator.server.gates import ANYONE, Gate, OpenGate
 from perdure_operator.server.host import Host
 from perdure_operator.server.limits import MAX_BODY_BYTES, MAX_TOKEN_BODY_BYTES
@@ -35,9 +37,9 @@ def build_app(host: Host, gate: Gate | None = None) -> web.Application:
     """Return the application that serves ``host`` to those whom ``gate`` lets in (all)."""
     gate = gate or OpenGate()
     app = web.Application(client_max_size=MAX_BODY_BYTES)
-    verbs, streams = Verbs(host), Streams(host, gate)
+    verbs, streams, fences = Verbs(host), Streams(host, gate), Fences()
     for request_type, (name, _) in VERBS.items():
-        endpoint = _Endpoint(host, gate, name, request_type, verbs)
+        endpoint = _Endpoint(host, gate, name, request_type, verbs, fences)
         app.router.add_post(f"/api/v1/{name}", endpoint.serve)
     app.router.add_get("/api/v1/stream", streams.serve)
     _add_probes(app, host)
@@ -55,10 +57,17 @@ class _Endpoint:
     """One verb over HTTP, in JSON or MessagePack."""
 
     def __init__(
-        self, host: Host, gate: Gate, name: str, request_type: type[Any], verbs: Verbs
+        self,
+        host: Host,
+        gate: Gate,
+        name: str,
+        request_type: type[Any],
+        verbs: Verbs,
+        fences: Fences,
     ) -> None:
         self._host = host
         self._gate = gate
+        self._fences = fences
         self._name = name
         self._request_type = request_type
         self._kind_of = verbs.kind_of
@@ -103,8 +112,13 @@ class _Endpoint:
         if not self._host.is_ready:
             raise VerbError("Unavailable", "the server starts or stops: try again")
         try:
-            if self._gate.asks and self._request_type not in WITH_OWN_TOKEN:
+            if self._request_type in WITH_OWN_TOKEN:
+                # Nobody knows who this is, so it has no say in who is fenced off.
+                return await self._verb(asked)
+            if self._gate.asks:
                 await self._check(identity, asked)
+            # Last, so that nothing is waited for between this and the verb.
+            self._fences.check(identity.username, request.headers.get(HEADER))
             return await self._verb(asked)
         except StoreError as error:
             raise VerbError("Unavailable", f"the store failed: {error}") from error

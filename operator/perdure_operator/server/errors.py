@@ -19,6 +19,7 @@ STATUS = {
     "Timeout": 504,
     "TaskFailing": 409,
     "Damaged": 500,
+    "Fenced": 409,
 }
 """HTTP status by error code."""
 

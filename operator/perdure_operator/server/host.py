@@ -84,6 +84,8 @@ class Host:
         self.queries = Queries(self.keeper, self.dispatcher)
         self._connect_parts()
         self.is_ready = False
+        self.store_id = ""
+        """Which store it is, once it is open."""
         self._sessions: dict[str, Session] = {}
         self._absent: dict[str, set[AttemptRef]] = {}
         """Attempts of workers that are not connected, by worker."""
@@ -115,6 +117,7 @@ class Host:
             StoreError: the store cannot be used; the message says why.
         """
         await self.store.open()
+        self.store_id = await self.store.identity()
         open_runs = await self.store.count_open_runs()
         for status in filter(lambda each: each.is_open, RunStatus):
             self.metrics.runs.labels(status.value).set(open_runs.get(status, 0))

@@ -274,7 +274,9 @@ class Verbs:
             left = deadline - asyncio.get_running_loop().time()
             if rows or left <= 0 or not self._host.is_ready:
                 return vb.WatchResponse(
-                    cursor=cursor, changes=tuple(describing.change(row) for row in rows)
+                    cursor=cursor,
+                    changes=tuple(describing.change(row) for row in rows),
+                    store=self._host.store_id,
                 )
             await self._host.changes.wait_watched(left)
 

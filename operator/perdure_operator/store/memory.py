@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from secrets import token_hex
 from typing import TypeVar
 
 from perdure.protocol.events import HistoryEvent
@@ -51,6 +52,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._is_open = False
+        self._identity = token_hex(16)
         self._change = 0
         self._runs: dict[str, _Run] = {}
         self._open_runs: dict[tuple[str, str], str] = {}
@@ -62,6 +64,11 @@ class MemoryStore:
     async def close(self) -> None:
         """Refuse calls until it is opened again."""
         self._is_open = False
+
+    async def identity(self) -> str:
+        """Return which store this is."""
+        self._use()
+        return self._identity
 
     async def commit(self, transitions: Sequence[Transition]) -> list[Outcome]:
         """Write transitions in the given order; see :meth:`Store.commit`."""

@@ -90,6 +90,9 @@ class Store(Protocol):
     async def close(self) -> None:
         """Let go of it. May be called twice."""
 
+    async def identity(self) -> str:
+        """Return which store this is: an id made with it, which outlives everything but it."""
+
     async def commit(self, transitions: Sequence[Transition]) -> list[Outcome]:
         """Write transitions in the given order, in one durable transaction.
 

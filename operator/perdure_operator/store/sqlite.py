@@ -157,6 +157,11 @@ class SqliteStore:
         with self._translated():
             return self._use().reader.pending_runs()
 
+    async def identity(self) -> str:
+        """Return which store this is."""
+        with self._translated():
+            return self._use().reader.identity()
+
     async def count_open_runs(self) -> dict[RunStatus, int]:
         """Return how many open runs there are, by status."""
         with self._translated():

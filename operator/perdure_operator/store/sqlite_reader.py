@@ -103,6 +103,11 @@ class SqliteReader:
         """Return runs whose code has something to be told."""
         return _runs(self._execute(sql.PENDING_RUNS))
 
+    def identity(self) -> str:
+        """Return which store this is."""
+        (found,) = self._execute(sql.STORE_ID).fetchone()
+        return str(found)
+
     def count_open_runs(self) -> dict[RunStatus, int]:
         """Return how many runs have each of the open statuses."""
         open_ = [status.value for status in RunStatus if status.is_open]

@@ -109,6 +109,9 @@ FIND_NEWEST_RUN: Final = (
 # Every run whose code has something to be told.
 PENDING_RUNS: Final = _SELECT_RUN + " WHERE task_pending AND closed IS NULL ORDER BY id"
 
+# Which store this is.
+STORE_ID: Final = "SELECT id FROM store"
+
 # How many runs have one of two statuses: those of open runs.
 COUNT_OPEN_RUNS: Final = "SELECT status, count(*) FROM runs WHERE status IN (?, ?) GROUP BY status"
 

@@ -44,3 +44,16 @@ async def test_a_steady_caller_within_the_rate_never_waits() -> None:
     for _ in range(20):
         assert await calls(limiter, 1) == [0.0]
         await asyncio.sleep(0.1)
+
+
+async def test_after_a_pause_callers_come_one_after_the_other() -> None:
+    limiter = RateLimiter(rate=10, burst=20)
+    loop = asyncio.get_running_loop()
+    limiter.pause(5)
+    began = loop.time()
+    times = []
+    for _ in range(3):
+        await limiter.wait()
+        times.append(round(loop.time() - began, 3))
+
+    assert times == [5.1, 5.2, 5.3]

@@ -259,3 +259,15 @@ async def test_while_the_server_is_away_nothing_is_known_of_queues() -> None:
 
     assert stage.world.queues.find(NAMESPACE, "orders") is None
     assert stage.script.asked[-1] == QueuesRequest(version=0, wait=20_000)
+
+
+async def test_another_store_is_noticed_though_no_poll_failed() -> None:
+    stage = Stage(
+        WatchResponse(cursor=7, store="one"),
+        WatchResponse(cursor=7, store="two"),
+        WatchResponse(cursor=1, store="two"),
+    )
+    await stage.run("follow_runs")
+
+    assert await stage.queue.take() == WORKFLOW
+    assert [asked.cursor for asked in stage.script.asked] == [0, 7, 0, 1]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import socket
+from itertools import islice
 
 import aiohttp
 import pytest
@@ -15,6 +17,7 @@ from perdure_operator.controllers.intake import Intake
 from perdure_operator.controllers.lanes import Lanes
 from perdure_operator.controllers.metrics import Metrics
 from perdure_operator.controllers.options import parse_options
+from perdure_operator.controllers.outages import Outages, SeldomRetries
 from support.operator_scene import Scene
 
 NEEDED = ["--server", "http://127.0.0.1:7233", "--default-image", "worker:1"]
@@ -118,9 +121,69 @@ class Discovering:
 
 @pytest.mark.looptime
 async def test_the_operator_waits_for_its_kinds(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     kinds = frozenset({"workflows", "activities", "workerpools", "schedules", "workflows/status"})
     cluster = Discovering(UnavailableError("discover", "away"), frozenset({"workflows"}), kinds)
     await main.wait_for_kinds(cluster)  # type: ignore[arg-type] # it asks no more than this
 
     assert not cluster.answers
-    assert "are they installed?" in caplog.text
+    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR", "INFO"]
+    assert "kubectl apply --server-side -f crds/" in caplog.text
+
+
+@pytest.mark.looptime
+async def test_missing_kinds_are_said_once_and_then_seldom(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    kinds = frozenset({"workflows", "activities", "workerpools", "schedules"})
+    cluster = Discovering(*[frozenset[str]()] * 200, kinds)
+    await main.wait_for_kinds(cluster)  # type: ignore[arg-type] # it asks no more than this
+
+    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR", "INFO"]
+
+
+def test_an_outage_is_said_once_and_its_end_as_well(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    time = 0.0
+    outages = Outages(clock=lambda: time)
+    outages.server_call("")
+    for _ in range(100):
+        outages.server_call("Unavailable")
+        outages.api_call(0)
+        time += 1
+    outages.server_call("NotFound")
+    outages.api_call(200)
+    outages.api_call(429)
+
+    assert [record.message.split(":")[0] for record in caplog.records] == [
+        "the Perdure server is away (no answer, or it cannot record anything)",
+        "the Kubernetes API is away (no answer)",
+        "the Perdure server is back after 100.0 s",
+        "the Kubernetes API is back after 100.0 s",
+        "the Kubernetes API is away (HTTP 429)",
+    ]
+
+
+def test_kopf_says_seldom_that_it_tries_again() -> None:
+    time = 0.0
+    seldom = SeldomRetries(clock=lambda: time)
+
+    def is_written(name: str, text: str) -> bool:
+        return seldom.filter(logging.LogRecord(name, logging.ERROR, "", 1, text, (), None))
+
+    url = "http://api/apis/batch/v1/jobs"
+    for number in range(1, 20):
+        text = f"Request attempt #{number} failed; will retry: GET {url}?v={number} -> gone"
+        assert is_written("kopf._cogs.clients.watching", text) is (number == 1)
+    assert is_written("kopf.x", "Request attempt #1 failed; will retry: GET http://api/pods -> x")
+    assert is_written("perdure_operator", "Request attempt #1 failed; will retry: GET a -> x")
+    assert is_written("kopf.x", "something else")
+    time = 301.0
+    assert is_written("kopf.x", f"Request attempt #99 failed; will retry: GET {url} -> gone")
+
+
+def test_kopf_waits_for_an_api_server_that_is_away_for_hours() -> None:
+    waits = list(islice(build_settings().networking.error_backoffs, 1000))
+    assert max(waits) == 10.0
+    assert sum(waits) > 9000

@@ -11,7 +11,7 @@ import zstandard
 from perdure.protocol import commands as cmd
 from perdure.protocol import events as ev
 from perdure.protocol import messages as msg
-from perdure.protocol.verbs import ImportRequest, RunStatus, StartRequest
+from perdure.protocol.verbs import ImportRequest, ImportResponse, RunStatus, StartRequest
 from perdure_operator.cluster import WORKFLOWS
 from perdure_operator.controllers.applying import Applier
 from perdure_operator.controllers.histories import MAX_UNPACKED_BYTES
@@ -200,7 +200,8 @@ async def test_a_run_that_does_not_come_back_is_not_imported_for_ever(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lose_store(scene)
-    monkeypatch.setattr(scene.server, "_import", lambda _request: None)
+    answer = ImportResponse(run_id="r1", imported=False)
+    monkeypatch.setattr(scene.server, "_import", lambda _request: answer)
     plan = await scene.look(WORKFLOWS, NAME)
 
     assert "has no run all the same" in says_lost(scene)

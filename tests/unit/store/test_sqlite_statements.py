@@ -16,7 +16,7 @@ from perdure_operator.store.sqlite_database import migrations
 
 STATEMENTS = {name: text for name, text in vars(sql).items() if re.fullmatch("[A-Z][A-Z_]+", name)}
 del STATEMENTS["RUN_COLUMNS"]
-SCANS = {"STARTED_ACTIVITIES", "PENDING_RUNS", "LAST_CHANGE"}
+SCANS = {"STARTED_ACTIVITIES", "PENDING_RUNS", "LAST_CHANGE", "STORE_ID"}
 """These read a whole table or a whole partial index, once after a start."""
 
 

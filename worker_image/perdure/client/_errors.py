@@ -46,6 +46,7 @@ STATUS_OF_CODE = {
     "Timeout": RPCStatusCode.DEADLINE_EXCEEDED,
     "Unauthorized": RPCStatusCode.UNAUTHENTICATED,
     "Forbidden": RPCStatusCode.PERMISSION_DENIED,
+    "Fenced": RPCStatusCode.FAILED_PRECONDITION,
 }
 """For each code of :class:`perdure.protocol.verbs.ErrorResponse` that the server sends."""
 

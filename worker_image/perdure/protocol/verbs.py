@@ -15,6 +15,7 @@ from perdure.protocol.items import PendingBatch as PendingBatch  # noqa: PLC0414
 from perdure.protocol.payloads import Millis, Payload, Payloads, RetryPolicy
 from perdure.protocol.pending import PendingActivity as PendingActivity  # noqa: PLC0414 - part of the verbs
 from perdure.protocol.placements import Placement
+from perdure.protocol.refusals import ErrorResponse as ErrorResponse  # noqa: PLC0414 - part of the verbs
 from perdure.protocol.requests import TargetRequest as TargetRequest  # noqa: PLC0414 - part of the verbs
 from perdure.protocol.retries import Retried, RetryPoint, RetryResponse
 from perdure.protocol.statuses import IdConflictPolicy as IdConflictPolicy  # noqa: PLC0414 - part of the verbs
@@ -307,6 +308,8 @@ class WatchResponse(_Verb, frozen=True, kw_only=True, omit_defaults=True):
 
     cursor: int
     changes: tuple[RunChange, ...] = ()
+    store: str = ""
+    """Which store it is. Another one than before: cursors of before mean nothing in it."""
 
 
 class QueuesRequest(_Verb, frozen=True, kw_only=True, omit_defaults=True):
@@ -350,20 +353,6 @@ class QueuesResponse(_Verb, frozen=True, kw_only=True, omit_defaults=True):
 
     version: int
     queues: tuple[QueueDescription, ...] = ()
-
-
-class ErrorResponse(_Verb, frozen=True, kw_only=True, omit_defaults=True):
-    """Why a verb was refused."""
-
-    code: str
-    """``Unauthorized`` (who asks is not known), ``Forbidden`` (a right is missing),
-    ``NotFound``, ``AlreadyStarted``, ``AlreadyClosed``, ``Invalid``, ``TooLarge``,
-    ``Unavailable`` (nothing was recorded, try again), ``NoWorker``, ``Timeout``,
-    ``TaskFailing``, ``Damaged``."""
-    message: str
-    """What happened, where, and what to do."""
-    run_id: str = ""
-    """With ``AlreadyStarted``: the run that is there."""
 
 
 VERBS: dict[type[msgspec.Struct], tuple[str, type[msgspec.Struct]]] = {

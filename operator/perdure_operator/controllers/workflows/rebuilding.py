@@ -48,7 +48,16 @@ def rebuild(workflow: Workflow) -> ImportRun | Lost:
             events=tuple(events),
             digest=digest.removeprefix("sha256:"),
             watched=True,
-        )
+        ),
+        regarding={
+            "apiVersion": workflow.api_version,
+            "kind": workflow.kind,
+            "metadata": {
+                "name": workflow.metadata.name,
+                "namespace": workflow.metadata.namespace,
+                "uid": workflow.metadata.uid,
+            },
+        },
     )
 
 
