@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-local e2e lint fmt bench image plugin clean
+.PHONY: help setup demo test test-local e2e lint fmt bench bench-manifests image plugin clean
 
 help: ## show this
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
 
 $(STAMP): pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -42,6 +42,9 @@ fmt: $(STAMP) ## bring the code into shape
 
 bench: $(STAMP) ## the four workloads, as ratios to a bare SQLite commit in the same run
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.workloads
+
+bench-manifests: $(STAMP) ## ten thousand Workflows on a real API server: runs a minute, writes, CPU, memory (RUNS=10000)
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.manifests --runs $(or $(RUNS),10000)
 
 image: $(STAMP) ## build both container images with buildah
 	PYTHONPATH=tests $(BIN)/python -m support.cluster_images

@@ -113,3 +113,21 @@ class Nothing:
     @workflow.run
     async def run(self) -> None:
         """Return at once."""
+
+
+@workflow.defn
+class Waits:
+    """What waits for a person."""
+
+    def __init__(self) -> None:
+        self.told = False
+
+    @workflow.run
+    async def run(self) -> None:
+        """Wait for the signal ``go``."""
+        await workflow.wait_condition(lambda: self.told)
+
+    @workflow.signal
+    def go(self) -> None:
+        """End the wait."""
+        self.told = True

@@ -27,6 +27,7 @@ from perdure.protocol.placements import Placement
 from perdure.protocol.retries import Effect, Retried, RetryPoint, RetryResponse
 from perdure.protocol.verbs import RunStatus
 from perdure_operator.controllers.server import error_for
+from perdure_operator.server.describing import told_after
 
 START: Millis = 1_767_225_600_000
 """The fake clock's beginning, 2026-01-01."""
@@ -320,7 +321,7 @@ class FakeServer:
 
     def _describe(self, request: vb.DescribeRequest) -> vb.RunDescription:
         run = self._find(request)
-        return vb.RunDescription(
+        described = vb.RunDescription(
             namespace=run.request.namespace,
             workflow_id=run.request.workflow_id,
             run_id=run.run_id,
@@ -341,6 +342,19 @@ class FakeServer:
             task_failure=run.task_failure,
             cancel_requested=run.cancel_requested,
             retried=run.events[0].event.retried,
+        )
+        return self._with_history(described, run, request)
+
+    def _with_history(
+        self, described: vb.RunDescription, run: FakeRun, request: vb.DescribeRequest
+    ) -> vb.RunDescription:
+        outcome = vb.ResultResponse(
+            run_id=run.run_id, status=run.status, result=run.result, failure=run.failure
+        )
+        return structs.replace(
+            described,
+            history=tuple(run.events[told_after(described, request) : described.events]),
+            outcome=None if run.status.is_open else outcome,
         )
 
     def _history(self, request: vb.HistoryRequest) -> vb.HistoryResponse:

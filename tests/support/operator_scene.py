@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from datetime import timedelta
 from typing import Any
 
@@ -138,8 +139,22 @@ class Scene:
     # --- looking ---------------------------------------------------------------------------
 
     async def look(self, kind: ObjectKind, name: str) -> Plan:
-        """Have the operator look at an object once."""
-        return await self.reconcilers[kind].reconcile(Key(kind, ref(name)))
+        """Have the operator look at an object, and again if it wants to soon."""
+        key = Key(kind, ref(name))
+        self._hear_of(key)
+        plan = await self.reconcilers[kind].reconcile(key)
+        if plan.look_soon is not None:
+            plan = await self.reconcilers[kind].reconcile(key)
+        assert plan.look_soon is None, f"{key} is never at rest: {plan}"
+        return plan
+
+    def _hear_of(self, key: Key) -> None:
+        """Tell the operator how an object is by now, as its watch does, unless a test did."""
+        body = self.cluster.objects.get((key.kind.plural, key.ref))
+        if body is None:
+            self.world.latest.forget(key)
+        elif not self.world.latest.has_heard(key):
+            self.world.latest.put(key, copy.deepcopy(body))
 
     def body(self, kind: ObjectKind, name: str) -> Manifest:
         return self.cluster.objects[kind.plural, ref(name)]

@@ -15,6 +15,8 @@ from pathlib import Path
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from kubernetes.aio.client import ApiClient, Configuration
@@ -77,6 +79,10 @@ async def load_configuration(kubeconfig: Path | None = None) -> Configuration:
             client_configuration=configuration,
             persist_config=False,
         )
+    # Left to itself the client looks for a proxy, and in a file for passwords, at every request.
+    host = urlsplit(configuration.host).hostname or ""
+    behind_proxy = bool(getproxies()) and not proxy_bypass(host)
+    configuration.client_session_kwargs = {"trust_env": behind_proxy}
     return configuration
 
 

@@ -149,6 +149,8 @@ class Plan:
     again: timedelta | None = None
     look_at_once: bool = False
     """The actions bring about something that the next plan needs to see."""
+    look_soon: timedelta | None = None
+    """As ``look_at_once``, but others have their turn first, and so much time may pass."""
     blocked: str = ""
     """What keeps this object from getting on: it is tried again, later each time."""
 

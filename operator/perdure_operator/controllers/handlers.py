@@ -74,12 +74,29 @@ def build_settings() -> kopf.OperatorSettings:
     # would take rights on the whole cluster.
     settings.scanning.disabled = True
     settings.watching.chunk_size = CHUNK
+    settings.persistence.diffbase_storage = NoDiffs()
+    # Each object that was just heard of has a task until then: after a listing, all of them.
+    settings.queueing.idle_timeout = 1.0
     settings.networking.error_backoffs = EndlessBackoffs()
     # An operator that stands by again after it has led must not be killed for it.
     settings.process.ultimate_exiting_timeout = None
     for kind in (JOBS, PODS):
         settings.watching.label_selectors[kind.group, kind.version, kind.plural] = OURS
     return settings
+
+
+class NoDiffs(kopf.DiffBaseStorage):
+    """Finds no object changed: nothing here asks, and finding out copies each object whole."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        """Return what is compared of an object: nothing."""
+        return kopf.BodyEssence()
+
+    def fetch(self, **_: Any) -> None:
+        """Return what an object was like when it was last handled: it was not."""
+
+    def store(self, **_: Any) -> None:
+        """Remember that an object was handled: never."""
 
 
 def _watch_runs(registry: kopf.OperatorRegistry, intake: Intake, kind: ObjectKind) -> None:

@@ -52,7 +52,7 @@ class Intake:
         is_gone = event == "DELETED"
         if is_gone or body.get("status", {}).get("phase") in _FINAL_PHASES:
             self._tell_schedule(body)
-        if is_gone:
+        if is_gone or (kind == WORKFLOWS and _is_settled(body)):
             self._world.forget(key)
             return
         is_new = self._enrol(key, body)
@@ -130,6 +130,19 @@ class Intake:
     def _tell_dependents(self, ref: ObjectRef, pool: WorkerPool | None) -> None:
         for key in self._world.pools.to_be_told(ref, in_a_word(pool)):
             self._queue.add(key)
+
+
+def _is_settled(body: Manifest) -> bool:
+    """Tell whether nothing is to be done about a Workflow, now or later: most of a relist."""
+    metadata, status = body["metadata"], body.get("status", {})
+    return (
+        status.get("phase") in _FINAL_PHASES
+        and status.get("observedGeneration") == metadata.get("generation")
+        and not metadata.get("finalizers")
+        and "deletionTimestamp" not in metadata
+        and body.get("spec", {}).get("ttlSecondsAfterFinished") is None
+        and not body.get("spec", {}).get("retries")
+    )
 
 
 def _is_urgent(body: Manifest) -> bool:

@@ -1,6 +1,6 @@
 """What the operator keeps in memory: little, and nothing that it could not find out again.
 
-* :class:`LatestBodies`: objects as the last event had them, until they are looked at.
+* :class:`LatestBodies`: objects as last heard of or written, until they are looked at.
 * :class:`Roster`: which object a run belongs to, while the object is not over.
 * :class:`ShownBook`: which Activities show an activity of which run.
 * :class:`PoolBook`: the WorkerPools, and who depends on which.
@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+import msgspec
+
 from perdure.protocol.verbs import QueueDescription
 from perdure_operator.cluster import Manifest, ObjectRef
 from perdure_operator.controllers.keys import Key
@@ -21,28 +23,45 @@ from perdure_operator.model import WorkerPool
 _REMEMBERED_WRITES = 8
 """Of one object: more than one reconcile makes."""
 
+KEPT_BYTES = 24 * 2**20
+"""What objects that we wrote may take until they are looked at again: some 15,000 of them."""
+
 
 class LatestBodies:
-    """Objects as the last event had them.
+    """Objects as the last event, or the answer to the last write, had them.
 
-    A body is kept only until it is looked at, so memory does not grow with the objects there are;
-    who looks again without an event in between asks the API server.
+    A body is kept only until it is looked at, and what we wrote ourselves as JSON and up to a
+    bound, oldest out first, so memory does not grow with the objects there are; who looks again
+    and finds nothing asks the API server.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, kept_bytes: int = KEPT_BYTES) -> None:
         self._bodies: dict[Key, Manifest] = {}
         self._written: dict[Key, deque[str]] = {}
+        self._kept: dict[Key, bytes] = {}
+        self._room = kept_bytes
 
     def put(self, key: Key, body: Manifest) -> None:
         """Keep an object as it is now."""
+        self._drop(key)
         self._bodies[key] = body
 
+    def has_heard(self, key: Key) -> bool:
+        """Tell whether an event has come since the object was last looked at."""
+        return key in self._bodies
+
     def take(self, key: Key) -> Manifest | None:
-        """Return the object, if something was heard of it since it was last looked at."""
-        return self._bodies.pop(key, None)
+        """Return the object, if it was heard of or written since it was last looked at."""
+        kept = self._drop(key)
+        heard = self._bodies.pop(key, None)
+        if heard is not None or kept is None:
+            return heard
+        body: Manifest = msgspec.json.decode(kept)
+        return body
 
     def forget(self, key: Key) -> None:
-        """The object is gone."""
+        """The object is over or gone."""
+        self._drop(key)
         self._bodies.pop(key, None)
         self._written.pop(key, None)
 
@@ -50,10 +69,30 @@ class LatestBodies:
         """We have just written the object: the event of that will tell nothing new."""
         versions = self._written.setdefault(key, deque(maxlen=_REMEMBERED_WRITES))
         versions.append(body["metadata"]["resourceVersion"])
+        self._drop(key)
+        kept = msgspec.json.encode(body)
+        self._kept[key] = kept
+        self._room -= len(kept)
+        while self._room < 0:
+            self._drop(next(iter(self._kept)))
 
     def is_echo(self, key: Key, body: Manifest) -> bool:
         """Tell whether an event is that of a write of our own."""
         return body["metadata"]["resourceVersion"] in self._written.get(key, ())
+
+    def _drop(self, key: Key) -> bytes | None:
+        kept = self._kept.pop(key, None)
+        if kept is not None:
+            self._room += len(kept)
+        return kept
+
+
+class Started(NamedTuple):
+    """A run that was started for an object."""
+
+    uid: str
+    """The object's: another one of that name did not ask for this run."""
+    run_id: str
 
 
 class Roster:
@@ -63,6 +102,7 @@ class Roster:
         self._keys: dict[tuple[str, str], Key] = {}
         self._ids: dict[Key, tuple[str, str]] = {}
         self._seen: dict[Key, int] = {}
+        self._started: dict[Key, Started] = {}
         self._suspects: set[Key] = set()
 
     def __len__(self) -> int:
@@ -84,6 +124,7 @@ class Roster:
     def remove(self, key: Key) -> None:
         """The object is over or gone."""
         self._seen.pop(key, None)
+        self._started.pop(key, None)
         known = self._ids.pop(key, None)
         if known is not None and self._keys.get(known) == key:
             del self._keys[known]
@@ -108,6 +149,18 @@ class Roster:
         """The object's status tells of so many events of its run."""
         if key in self._ids:
             self._seen[key] = events
+
+    def started(self, key: Key, run: Started) -> None:
+        """The object's run is there, and its status does not say so yet."""
+        self._started[key] = run
+
+    def run_of(self, key: Key) -> Started | None:
+        """Return the run that was started for an object, if that is remembered."""
+        return self._started.get(key)
+
+    def reported(self, key: Key) -> None:
+        """The object's status names its run."""
+        self._started.pop(key, None)
 
     def has_seen(self, key: Key, events: int) -> bool:
         """Tell whether the status tells of that many events already."""

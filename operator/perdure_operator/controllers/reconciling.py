@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from perdure_operator.cluster import (
@@ -20,7 +21,18 @@ from perdure_operator.cluster import (
     ObjectKind,
     UnavailableError,
 )
-from perdure_operator.controllers.actions import ObjectWritten, Outcome, Plan, ServerAway
+from perdure_operator.controllers.actions import (
+    Action,
+    ImportRefused,
+    ObjectRefused,
+    ObjectWritten,
+    Outcome,
+    Plan,
+    ServerAway,
+    SignalRefused,
+    StartRefused,
+    WriteStatus,
+)
 from perdure_operator.controllers.applying import Applier
 from perdure_operator.controllers.keys import Key
 from perdure_operator.controllers.metrics import Metrics
@@ -43,6 +55,7 @@ async def converge(
     plan: Callable[[V], Plan],
     applier: Applier,
     wrote: Callable[[Manifest], None],
+    outcomes: list[Outcome] | None = None,
 ) -> Plan:
     """Bring the object to where its plan has nothing more to do, and return the last plan.
 
@@ -52,18 +65,20 @@ async def converge(
         plan: The pure part.
         applier: Carries out the plan.
         wrote: Told of the object whenever we have written it.
+        outcomes: What came of actions before; what comes of these is added.
 
     Raises:
         ClusterError: The API server did not do its part.
         ServerError: The Perdure server did not do its part.
     """
-    outcomes: list[Outcome] = []
+    outcomes = [] if outcomes is None else outcomes
     step = Plan()
     for _ in range(MAX_ROUNDS):
+        planned, known = body, len(outcomes)
         try:
             step = plan(await observe(body, outcomes))
             for action in step.actions:
-                outcome = await applier.apply(action)
+                outcome = await applier.apply(_upon(action, planned, body))
                 if isinstance(outcome, ObjectWritten):
                     body = outcome.manifest
                     wrote(body)
@@ -72,9 +87,29 @@ async def converge(
         except ServerUnavailableError as error:
             outcomes.append(ServerAway(message=str(error)))
             continue
-        if not step.look_at_once:
+        if step.look_soon is not None and not any(map(_is_refusal, outcomes[known:])):
+            return replace(step, again=step.look_soon)
+        if step.look_soon is None and not step.look_at_once:
             return step
     return Plan(blocked=f"it is not at rest after {MAX_ROUNDS} rounds; the last plan was {step}")
+
+
+def _upon(action: Action, planned: Manifest, body: Manifest) -> Action:
+    """Return the action for the object as our own writes have left it.
+
+    A status is written onto the version that it was planned on. When all that has changed since
+    is what this plan wrote itself, that is the version now; otherwise the conflict stands.
+    """
+    if not isinstance(action, WriteStatus) or body is planned:
+        return action
+    is_same = body["metadata"].get("generation") == planned["metadata"].get("generation")
+    if not is_same or body.get("status") != planned.get("status"):
+        return action
+    return replace(action, resource_version=body["metadata"]["resourceVersion"])
+
+
+def _is_refusal(outcome: Outcome) -> bool:
+    return isinstance(outcome, StartRefused | ImportRefused | ObjectRefused | SignalRefused)
 
 
 class Reconciler(Protocol):

@@ -10,7 +10,14 @@ from typing import Generic, TypeVar
 from pydantic import ValidationError
 
 from perdure_operator.cluster import ACTIVITIES, WORKFLOWS, Manifest, ObjectKind, ObjectRef
-from perdure_operator.controllers.actions import Outcome, Plan, RunRetried, ServerAway, ref_of
+from perdure_operator.controllers.actions import (
+    Outcome,
+    Plan,
+    RunRetried,
+    RunStarted,
+    ServerAway,
+    ref_of,
+)
 from perdure_operator.controllers.activities.ends import find_end
 from perdure_operator.controllers.activities.observing import (
     ActivityView,
@@ -20,6 +27,7 @@ from perdure_operator.controllers.activities.observing import (
 from perdure_operator.controllers.activities.planning import plan_activity
 from perdure_operator.controllers.invalid import plan_invalid
 from perdure_operator.controllers.keys import Key
+from perdure_operator.controllers.memories import Started
 from perdure_operator.controllers.placements.observing import PodObserver
 from perdure_operator.controllers.pools.access import WorkerDefaults
 from perdure_operator.controllers.reconciling import converge
@@ -71,13 +79,21 @@ class RunReconciler(Generic[R, V]):
             self._kind.read(body)
         except ValidationError as error:
             return await self._set_aside(body, error)
+        uid, roster = body["metadata"]["uid"], self._world.roster
+        known = roster.run_of(key)
+        is_own = known is not None and known.uid == uid
+        outcomes: list[Outcome] = [RunStarted(run_id=known.run_id)] if known and is_own else []
         plan = await converge(
             body,
             observe=self._observe,
             plan=self._kind.plan,
             applier=self._world.applier,
             wrote=partial(self._world.latest.wrote, key),
+            outcomes=outcomes,
         )
+        for outcome in outcomes:
+            if isinstance(outcome, RunStarted) and plan.look_soon is not None:
+                roster.started(key, Started(uid, outcome.run_id))
         self._world.roster.clear(key)
         return plan
 
@@ -113,6 +129,8 @@ class RunReconciler(Generic[R, V]):
             self._world.roster.remove(key)
             self._world.shown.remove(key)
             return
+        if view.resource.status.run_id:
+            self._world.roster.reported(key)
         if isinstance(view.run, RunFacts):
             self._world.roster.saw(key, view.run.description.events)
         if pool.name:

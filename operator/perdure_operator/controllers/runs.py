@@ -9,11 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from perdure.protocol.events import HistoryEvent, Suspended, WorkflowStarted
+from perdure.protocol.events import Event, HistoryEvent, Suspended, WorkflowStarted
 from perdure.protocol.verbs import (
     DescribeRequest,
     HistoryRequest,
-    ResultRequest,
     ResultResponse,
     RunDescription,
     RunStatus,
@@ -25,12 +24,6 @@ WHOLE_HISTORY_BYTES = 128 * 1024
 
 NAMED_EVENTS = 50
 """How many events of a long history are read: enough to name most of what the last ones end."""
-
-READ_BYTES = 1024 * 1024
-"""Of a long history of large events (batches have them), about so much is read, and at least the
-last :data:`FEWEST_EVENTS`."""
-
-FEWEST_EVENTS = 3
 
 
 class NoRun(Enum):
@@ -87,15 +80,18 @@ async def observe_run(
     Raises:
         ServerUnavailableError: The server did not answer.
     """
-    request = DescribeRequest(namespace=namespace, workflow_id=workflow_id, run_id=run_id)
+    request = DescribeRequest(
+        namespace=namespace,
+        workflow_id=workflow_id,
+        run_id=run_id,
+        whole_history=WHOLE_HISTORY_BYTES,
+        last_events=NAMED_EVENTS,
+    )
     try:
         description = await server.call(request)
     except RunNotFoundError:
         return NoRun.MISSING
-    events = await _read_events(server, description)
-    return RunFacts(
-        description=description, events=events, result=await _read_result(server, description)
-    )
+    return RunFacts(description=description, events=description.history, result=description.outcome)
 
 
 async def find_own_run(
@@ -107,46 +103,14 @@ async def find_own_run(
         return found
     if found.has_whole_history:
         return NoRun.MISSING
-    first = await _read_page(server, found.description, after=0, limit=1)
-    started = first[0].event if first else None
+    started = await _read_first(server, found.description)
     is_own = isinstance(started, WorkflowStarted) and started.request_id == request_id
     return found if is_own else NoRun.MISSING
 
 
-async def _read_events(server: Server, run: RunDescription) -> tuple[HistoryEvent, ...]:
-    after = 0
-    if run.history_bytes > WHOLE_HISTORY_BYTES:
-        fitting = READ_BYTES * run.events // run.history_bytes
-        after = max(0, run.events - min(NAMED_EVENTS, max(FEWEST_EVENTS, fitting)))
-    events: list[HistoryEvent] = []
-    while after < run.events:
-        page = await _read_page(server, run, after=after, limit=1000)
-        if not page:
-            break
-        events += page
-        after = page[-1].id
-    # What was recorded since the run was described belongs to the next look.
-    return tuple(event for event in events if event.id <= run.events)
-
-
-async def _read_page(
-    server: Server, run: RunDescription, *, after: int, limit: int
-) -> tuple[HistoryEvent, ...]:
+async def _read_first(server: Server, run: RunDescription) -> Event | None:
     request = HistoryRequest(
-        namespace=run.namespace,
-        workflow_id=run.workflow_id,
-        run_id=run.run_id,
-        after=after,
-        limit=limit,
+        namespace=run.namespace, workflow_id=run.workflow_id, run_id=run.run_id, limit=1
     )
-    return (await server.call(request)).events
-
-
-async def _read_result(server: Server, run: RunDescription) -> ResultResponse | None:
-    if run.status.is_open:
-        return None
-    return await server.call(
-        ResultRequest(
-            namespace=run.namespace, workflow_id=run.workflow_id, run_id=run.run_id, wait=0
-        )
-    )
+    events = (await server.call(request)).events
+    return events[0].event if events else None

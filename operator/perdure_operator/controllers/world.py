@@ -54,7 +54,7 @@ class World:
         return None if body is None else read_pool(body)
 
     def forget(self, key: Key) -> None:
-        """The object is gone."""
+        """The object is over or gone."""
         self.latest.forget(key)
         self.roster.remove(key)
         self.shown.remove(key)

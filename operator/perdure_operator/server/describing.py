@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from msgspec import structs
+
 from perdure.protocol import events as ev
 from perdure.protocol.failures import CanceledInfo, Failure, TerminatedInfo, TimeoutInfo
 from perdure.protocol.items import is_item
 from perdure.protocol.payloads import Millis, Payload
 from perdure.protocol.verbs import (
+    DescribeRequest,
     PendingActivity,
     PendingBatch,
     ResultResponse,
@@ -19,9 +22,16 @@ from perdure_operator.engine.batches import OpenBatch
 from perdure_operator.engine.runs import Run
 from perdure_operator.engine.transitions import OpenActivity, RunRow
 from perdure_operator.server.keeping import HotRun
+from perdure_operator.store.port import Store
+
+TOLD_BYTES = 1024 * 1024
+"""Of a long history of large events (batches have them), about so much is told with a description,
+and at least the last :data:`FEWEST_EVENTS`."""
+
+FEWEST_EVENTS = 3
 
 
-def result(row: RunRow, closing: ev.Event) -> ResultResponse:
+def result(row: RunRow | RunSummary, closing: ev.Event) -> ResultResponse:
     """Return how a closed run ended."""
     failure: Failure | None = None
     value: Payload | None = None
@@ -110,6 +120,32 @@ def description(hot: HotRun, now: Millis, *, has_operator: bool = True) -> RunDe
         cancel_requested=run.cancel_requested,
         watched=run.watched,
         retried=run.start.retried,
+    )
+
+
+def told_after(described: RunDescription, request: DescribeRequest) -> int:
+    """Return the event behind which the history is told that a request asks for."""
+    if described.history_bytes <= request.whole_history:
+        return 0
+    fitting = TOLD_BYTES * described.events // described.history_bytes
+    told = min(request.last_events, max(FEWEST_EVENTS, fitting))
+    return max(0, described.events - told)
+
+
+async def with_history(
+    described: RunDescription, request: DescribeRequest, store: Store
+) -> RunDescription:
+    """Return what is known of a run with its history and how it ended, as far as that was asked."""
+    if not (request.whole_history or request.last_events):
+        return described
+    events = await store.read_history(described.run_id, after=told_after(described, request))
+    # What was recorded since the run was described belongs to the next look.
+    told = tuple(event for event in events if event.id <= described.events)
+    is_over = not described.status.is_open and bool(told)
+    return structs.replace(
+        described,
+        history=told,
+        outcome=result(described, told[-1].event) if is_over else None,
     )
 
 

@@ -212,9 +212,10 @@ class Verbs:
         if hot.commits:
             # Memory is ahead of the disk: nothing is shown before it is recorded.
             await self._host.committer.flush()
-        return describing.description(
+        described = describing.description(
             hot, self._host.now(), has_operator=self._host.settings.has_operator
         )
+        return await describing.with_history(described, request, self._host.store)
 
     async def history(self, request: vb.HistoryRequest) -> vb.HistoryResponse:
         """Return a page of events."""

@@ -196,6 +196,33 @@ async def test_history_is_followed_page_by_page() -> None:
         assert [each.id for each in (await follow).events] == [7]
 
 
+async def test_a_short_history_comes_whole_with_the_description_of_a_run() -> None:
+    async with World() as world:
+        await world.start()
+        await world.verbs.signal(vb.SignalRequest(**TARGET, name="s"))
+        bare = await world.verbs.describe(vb.DescribeRequest(**TARGET))
+        assert (bare.history, bare.outcome) == ((), None)
+
+        told = await world.verbs.describe(vb.DescribeRequest(**TARGET, whole_history=100_000))
+        assert [each.id for each in told.history] == [1, 2]
+        assert told.outcome is None, "it goes on"
+
+
+async def test_of_a_long_history_the_end_comes_and_how_the_run_ended() -> None:
+    async with World() as world:
+        run_id = await world.start()
+        for n in range(5):
+            await world.verbs.signal(vb.SignalRequest(**TARGET, name=f"s{n}"))
+        await world.verbs.terminate(vb.TerminateRequest(**TARGET, reason="enough"))
+        asked = vb.DescribeRequest(**TARGET, whole_history=10, last_events=2)
+        told = await world.verbs.describe(asked)
+        assert [each.id for each in told.history] == [6, 7]
+        assert told.outcome is not None
+        assert (told.outcome.run_id, told.outcome.status) == (run_id, RunStatus.TERMINATED)
+        assert told.outcome.failure is not None
+        assert told.outcome.failure.message == "enough"
+
+
 async def test_runs_are_listed_page_by_page_newest_first() -> None:
     async with World() as world:
         for n in range(5):

@@ -15,6 +15,8 @@ from perdure.protocol.items import PendingBatch as PendingBatch  # noqa: PLC0414
 from perdure.protocol.payloads import Millis, Payload, Payloads, RetryPolicy
 from perdure.protocol.pending import PendingActivity as PendingActivity  # noqa: PLC0414 - part of the verbs
 from perdure.protocol.placements import Placement
+from perdure.protocol.queues import QueueDescription as QueueDescription  # noqa: PLC0414 - part of the verbs
+from perdure.protocol.queues import WorkerDescription as WorkerDescription  # noqa: PLC0414 - part of the verbs
 from perdure.protocol.refusals import ErrorResponse as ErrorResponse  # noqa: PLC0414 - part of the verbs
 from perdure.protocol.requests import TargetRequest as TargetRequest  # noqa: PLC0414 - part of the verbs
 from perdure.protocol.retries import Retried, RetryPoint, RetryResponse
@@ -175,6 +177,11 @@ class ResultResponse(_Verb, frozen=True, kw_only=True, omit_defaults=True):
 class DescribeRequest(TargetRequest, frozen=True, kw_only=True, omit_defaults=True):
     """``describe``. Answered with :class:`RunDescription`."""
 
+    whole_history: int = 0
+    """Tell the history as well, if it has no more bytes than this."""
+    last_events: int = 0
+    """Of a longer history, tell the last so many events."""
+
 
 class RunSummary(_Verb, frozen=True, kw_only=True, omit_defaults=True):
     """One line of ``list``."""
@@ -209,6 +216,10 @@ class RunDescription(RunSummary, frozen=True, kw_only=True, omit_defaults=True):
     cancel_requested: bool = False
     watched: bool = False
     """Whether ``watch`` tells of it."""
+    history: tuple[HistoryEvent, ...] = ()
+    """The end of the history, or all of it, as the request asked for."""
+    outcome: ResultResponse | None = None
+    """How it ended, if it has and its history was asked for."""
     retried: Retried | None = None
     """Set when it is a retry of an earlier run."""
 
@@ -321,31 +332,6 @@ class QueuesRequest(_Verb, frozen=True, kw_only=True, omit_defaults=True):
     namespace: str = ""
     version: int = 0
     wait: Millis = 0
-
-
-class WorkerDescription(_Verb, frozen=True, kw_only=True, omit_defaults=True):
-    """A connected worker."""
-
-    worker_id: str
-    identity: str
-    build_id: str = ""
-    held: int = 0
-    """Tasks that it works on."""
-    draining: bool = False
-
-
-class QueueDescription(_Verb, frozen=True, kw_only=True, omit_defaults=True):
-    """One task queue."""
-
-    namespace: str
-    task_queue: str
-    backlog: int = 0
-    """Tasks and queries that wait for a worker."""
-    held: int = 0
-    """Tasks that workers work on."""
-    oldest: Millis | None = None
-    """Since when the oldest of the backlog waits."""
-    workers: tuple[WorkerDescription, ...] = ()
 
 
 class QueuesResponse(_Verb, frozen=True, kw_only=True, omit_defaults=True):

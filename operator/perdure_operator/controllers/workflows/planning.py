@@ -44,6 +44,9 @@ from perdure_operator.model import DeletionPolicy
 RESYNC = timedelta(hours=1)
 """How often an open run is looked at though nothing was heard of it: against lost wake-ups."""
 
+FIRST_STATUS = timedelta(milliseconds=250)
+"""A run that is over within this time of its start is reported once, by how it ended."""
+
 
 def plan_workflow(view: WorkflowView) -> Plan:
     """Return what to do."""
@@ -80,7 +83,7 @@ def _plan_without_run(view: WorkflowView) -> Plan:
         return Plan(actions=write_report(view), blocked=blocked, again=RESYNC)
     if view.pool is None and spec.worker is None:
         return Plan(actions=write_report(view), again=RESYNC)
-    return Plan(actions=_start(view), look_at_once=True)
+    return Plan(actions=_start(view), look_soon=FIRST_STATUS)
 
 
 def _start(view: WorkflowView) -> list[Action]:
@@ -102,7 +105,7 @@ def _finalizer(view: WorkflowView) -> list[Action]:
 
 def _plan_run(view: WorkflowView, run: RunFacts) -> Plan:
     if run.is_closed:
-        return Plan(actions=write_report(view), look_at_once=True)
+        return _plan_end(view)
     told = [*_own_pool(view), *_tell(view, run)]
     if told:
         return Plan(actions=told, look_at_once=True)
@@ -123,6 +126,21 @@ def _show(view: WorkflowView, run: RunFacts) -> Plan:
         owner=view.workflow if is_owner else None,
     )
     return plan_showing(run.description, showing)
+
+
+def _plan_end(view: WorkflowView) -> Plan:
+    """Report how the run ended; nothing is left to wait for when the Workflow is deleted.
+
+    The finalizer goes first: the object is smaller then, and whoever is told of its end is told
+    of nothing behind it.
+    """
+    let_go = [set_finalizer(WORKFLOWS, view.workflow.metadata, present=False)]
+    spec = view.workflow.spec
+    is_all = spec.ttl_seconds_after_finished is None and not spec.retries
+    return Plan(
+        actions=[*(let_go if view.has_finalizer else []), *write_report(view)],
+        look_at_once=not is_all,
+    )
 
 
 def _own_pool(view: WorkflowView) -> list[Action]:
