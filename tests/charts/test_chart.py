@@ -236,10 +236,18 @@ def test_the_operator_is_told_where_the_server_is_for_itself_and_for_workers() -
         "--server http://127.0.0.1:7233 "
         "--worker-server http://perdure-server.perdure-system.svc:7233 "
         "--default-image ghcr.io/perdure/perdure-worker:0.1.0 "
+        "--show-after=2 "
         "--lease=perdure-system/perdure-operator --lease-duration=10 --identity=$(POD_NAME)"
     )
     assert operator["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "health"}
     assert operator["ports"] == [{"name": "health", "containerPort": 8081}]
+
+
+def test_the_operator_is_told_when_activities_are_shown() -> None:
+    assert "--show-after=2" in containers("defaults")["operator"]["args"]
+    with pytest.raises(CommandError) as error:
+        helm("template", "perdure", values=("activities.showAfter=-1",))
+    assert "showAfter" in str(error.value)
 
 
 def test_images_can_be_chosen() -> None:
@@ -286,7 +294,7 @@ LEADING = spell("coordination.k8s.io/leases", "create get patch")
 
 WATCHED = set().union(
     spell("perdure.dev/workflows", "create get list watch patch delete"),
-    spell("perdure.dev/activities", "get list watch patch delete"),
+    spell("perdure.dev/activities", "create get list watch patch delete"),
     spell("perdure.dev/workerpools", "get list watch patch create"),
     spell("perdure.dev/schedules", "get list watch patch"),
     spell("perdure.dev/schedules/status", "patch"),

@@ -116,17 +116,17 @@ def test_a_monitor_and_the_helm_test_trust_the_authority() -> None:
     assert container["command"][-2:] == [f"https://{HOST}:7233/readyz", "/etc/perdure/ca/ca.crt"]
 
 
-STARTS = spell("perdure.dev/workflows", "create") | spell("perdure.dev/activities", "create")
+TAKES = spell("perdure.dev/activities/take", "create")
 CONNECT = spell("perdure.dev/workerpools/connect", "create")
 REQUESTS = "certificates.k8s.io/certificatesigningrequests"
 TICKETS = spell(REQUESTS, "create") | spell(REQUESTS, "get")
 
 
-def test_with_authentication_the_operator_may_start_runs_and_the_server_may_ask() -> None:
+def test_with_authentication_the_operator_may_take_attempts_and_the_server_may_ask() -> None:
     wide, narrow = render("secured"), render("secured-namespaced")
 
-    assert rights(wide, "ClusterRole") == WATCHED | STARTS | CONNECT | TICKETS
-    assert rights(narrow, "Role") == WATCHED | STARTS | CONNECT | LEADING
+    assert rights(wide, "ClusterRole") == WATCHED | TAKES | CONNECT | TICKETS
+    assert rights(narrow, "Role") == WATCHED | TAKES | CONNECT | LEADING
     for manifests in (wide, narrow):
         binding = pick(manifests, "ClusterRoleBinding", "perdure-system-perdure-reviews")
         assert binding["roleRef"]["name"] == "system:auth-delegator"

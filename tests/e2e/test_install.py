@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,22 @@ CODE = Path(e2e_worker_code.__file__)
 def test_the_charts_own_test_passes(cluster: Cluster, release: Release) -> None:
     said = cluster.helm("test", "perdure", "-n", release.namespace, "--timeout", "60s")
     assert "Phase:          Succeeded" in said
+
+
+BEAT = """
+import json, os, ssl, urllib.request
+authority = os.environ.get("PERDURE_TLS_CA")
+trust = ssl.create_default_context(cafile=authority) if authority else None
+body = json.dumps({"token": os.environ["PERDURE_TASK_TOKEN"], "details": [1]}).encode()
+url = os.environ["PERDURE_ADDRESS"] + "/api/v1/beat-activity"
+heard = urllib.request.urlopen(urllib.request.Request(url, body), context=trust).status
+open(os.environ["PERDURE_RESULT_FILE"], "w").write(str(heard))
+"""
+
+
+def a_beating_container(image: str) -> dict[str, Any]:
+    """Return a template whose container tells the server that it is alive."""
+    return {"image": image, "command": ["python", "-c", BEAT]}
 
 
 OPEN: tuple[str, ...] = ()
@@ -37,7 +54,10 @@ def test_installed_for_one_namespace_it_runs_workflows_there_without_a_cluster_r
         team.apply(
             manifest_of("WorkerPool", "greeters", **pool),
             manifest_of("Workflow", "hello", type="Greeting", input=["you"], workerPool="greeters"),
+            manifest_of("Activity", "beat", template=a_beating_container(images.worker)),
         )
+        team.wait_for("condition=Complete", "activity/beat")
+        assert team.status("activity/beat")["result"] == 200
         team.wait_for("condition=Complete", "workflow/hello")
 
         manifests = cluster.helm("get", "manifest", "perdure", "-n", team.namespace)

@@ -20,6 +20,7 @@ from perdure import workflow
 from perdure.client import Client, RPCError, RPCStatusCode, TLSConfig, TokenFile
 from perdure.protocol import messages as msg
 from perdure.protocol import verbs as vb
+from perdure.protocol.placements import Placement
 from perdure.worker import Worker, WorkerRefusedError
 from perdure_operator.server import streams
 from perdure_operator.server.app import build_app
@@ -124,6 +125,35 @@ async def test_a_namespace_is_closed_to_those_of_another(tmp_path: Path) -> None
             assert "bob may not" in error.message
         assert (await ann.service.call(vb.ListRequest(namespace="shop"))).runs
         assert not (await bob.service.call(vb.ListRequest(namespace="bank"))).runs
+
+
+async def test_a_container_needs_no_account_but_its_attempts_token(tmp_path: Path) -> None:
+    target = {"namespace": "shop", "workflow_id": "scan"}
+    placement = Placement(container=True, template={"image": "shop/scan:3"})
+    options = vb.ActivityOptions(start_to_close_timeout=10_000, placement=placement)
+    rest = {"workflow_type": "scan", "task_queue": "", "kind": "activity", "activity": options}
+    rules: tuple[Rule, ...] = (
+        ("ann", "create", "activities", "shop"),
+        ("bob", "create", "activities/take", "shop"),
+    )
+    async with (
+        a_place(tmp_path, *rules) as place,
+        await place.client("ann") as ann,
+        await place.client("bob") as operator,
+        await place.client(None) as container,
+    ):
+        await ann.service.call(vb.StartRequest(**target, **rest))
+        take = vb.TakeActivityRequest(**target, seq=1)
+        for client, code in ((container, "Unauthorized"), (ann, "Forbidden")):
+            assert (await refusal(client.service.call(take))).code == code
+        taken = await operator.service.call(take)
+        beaten = await container.service.call(vb.BeatActivityRequest(token=taken.token))
+        assert not beaten.cancel_requested
+        forged = vb.ReportActivityRequest(token=taken.token + "x", result=1)
+        assert (await refusal(container.service.call(forged))).code == "Forbidden"
+        asked = len(place.reviewer.asked)
+        await container.service.call(vb.ReportActivityRequest(token=taken.token, result=1))
+        assert len(place.reviewer.asked) == asked
 
 
 async def test_a_watch_of_a_namespace_tells_of_no_other(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from perdure.protocol.failures import ApplicationInfo, CanceledInfo, Failure
 from perdure.protocol.items import is_item, item_key, item_of
 from perdure.protocol.messages import Activation, StepResult, TaskProgress
 from perdure.protocol.payloads import RetryPolicy
+from perdure.protocol.placements import Placement
 from perdure.protocol.verbs import (
     CancelRequest,
     ResumeRequest,
@@ -30,9 +31,10 @@ from perdure.protocol.verbs import (
     SuspendRequest,
     TerminateRequest,
 )
-from perdure_operator.engine import attempts, batching, decisions, item_rows
+from perdure_operator.engine import attempts, batching, decisions, item_rows, placing
 from perdure_operator.engine.batches import OPEN_ITEMS
 from perdure_operator.engine.errors import RefusedError
+from perdure_operator.engine.recording import Assign
 from perdure_operator.engine.restoring import restore
 from perdure_operator.engine.transitions import OpenActivity, Transition, WaitingResult
 from support.runs import REF, Driver, begun_by, schedule
@@ -46,10 +48,23 @@ FAILURES = st.sampled_from(
     ]
 )
 
+PLACEMENTS = st.sampled_from(
+    [None, Placement(container=True, template={"image": "scan"}), Placement()]
+)
+
 FOLDED = (
+    "watched",
     *("status", "through", "busy", "scheduled", "timers", "digest", "seqs", "last_resolution"),
     *("history_bytes", "cancel_requested", "closing", "signal_ids", "task_failure"),
 )
+
+
+def by_worker(now: int) -> Assign:
+    """Give activities to a worker, but for those that no worker can run."""
+    begin = begun_by("w", now)
+    return lambda scheduled, activity: (
+        activity if placing.is_container(scheduled) else begin(scheduled, activity)
+    )
 
 
 class RunMachine(RuleBasedStateMachine):
@@ -62,7 +77,8 @@ class RunMachine(RuleBasedStateMachine):
         self.activities: dict[int, OpenActivity] = {}
         self.timers: dict[int, int] = {}
         self.items: dict[int, WaitingResult] = {}
-        self.assign = begun_by("w", self.driver.now)
+        self.assign = by_worker(self.driver.now)
+        self.tokens: list[str] = []
         self.keep_rows(self.driver.transitions[0])
 
     # --- what the worker does -----------------------------------------------------------------
@@ -89,19 +105,25 @@ class RunMachine(RuleBasedStateMachine):
         return news
 
     @rule(
-        activities=st.lists(st.booleans(), max_size=3),
+        activities=st.lists(st.tuples(st.booleans(), PLACEMENTS), max_size=3),
         timers=st.lists(st.integers(0, 50), max_size=3),
         steps=st.integers(0, 2),
         done=st.booleans(),
         taken=st.booleans(),
     )
     def the_code_goes_on(
-        self, activities: list[bool], timers: list[int], steps: int, done: bool, taken: bool
+        self,
+        activities: list[tuple[bool, Placement | None]],
+        timers: list[int],
+        steps: int,
+        done: bool,
+        taken: bool,
     ) -> None:
         commands: list[cmd.Command] = []
-        for has_heartbeat in activities:
+        for has_heartbeat, placement in activities:
             self.seq += 1
-            options: dict[str, Any] = {"heartbeat_timeout": 40} if has_heartbeat else {}
+            options: dict[str, Any] = {"placement": placement}
+            options |= {"heartbeat_timeout": 40} if has_heartbeat else {}
             policy = RetryPolicy(initial_interval=10, maximum_attempts=3)
             commands.append(
                 schedule(self.seq, retry_policy=policy, start_to_close_timeout=90, **options)
@@ -110,7 +132,7 @@ class RunMachine(RuleBasedStateMachine):
             self.seq += 1
             commands.append(cmd.StartTimer(seq=self.seq, delay=delay))
         results = tuple(StepResult(seq=self.seq + 100_000 + n, name="step") for n in range(steps))
-        self.assign = begun_by("w", self.driver.now) if taken else (lambda _s, activity: activity)
+        self.assign = by_worker(self.driver.now) if taken else (lambda _s, activity: activity)
         self.report(*commands, steps=results, done=done)
 
     @rule(
@@ -154,7 +176,7 @@ class RunMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def the_code_cancels_something(self, data: st.DataObject) -> None:
         run = self.driver.run
-        self.assign = begun_by("w", self.driver.now)
+        self.assign = by_worker(self.driver.now)
         if (run.scheduled or run.batches) and data.draw(st.booleans()):
             seq = data.draw(st.sampled_from(sorted([*run.scheduled, *run.batches])))
             self.report(cmd.RequestCancelActivity(seq=seq), done=True)
@@ -246,9 +268,22 @@ class RunMachine(RuleBasedStateMachine):
         seq = data.draw(st.sampled_from(sorted(run.activities)))
         activity = run.activities[seq]
         if not activity.is_started and activity.visible <= self.driver.now:
-            begun = begun_by("w", self.driver.now)(run.asked(seq), activity)
+            begun = by_worker(self.driver.now)(run.asked(seq), activity)
+            if begun is activity:
+                begun = self.take(seq, activity)
             assert begun.attempt == activity.attempt + 1
             self.become(seq, begun)
+
+    def take(self, seq: int, activity: OpenActivity) -> OpenActivity:
+        begun = placing.take(
+            self.driver.run.scheduled[seq],
+            activity,
+            secret=f"s{len(self.tokens)}",
+            identity="pod",
+            now=self.driver.now,
+        )
+        self.tokens.append(placing.taken_attempt(REF.run_id, begun).token())
+        return begun
 
     # --- bookkeeping ---------------------------------------------------------------------------
 
@@ -363,6 +398,19 @@ class RunMachine(RuleBasedStateMachine):
         if not run.is_closed:
             timers[0] = run.deadline
         assert self.timers == timers
+
+    @invariant()
+    def a_token_opens_its_own_attempt_while_that_runs_and_nothing_else(self) -> None:
+        taken = [each for each in self.driver.run.activities.values() if placing.is_taken(each)]
+        opened = [
+            (token, each.seq)
+            for token in self.tokens
+            for read in [placing.read_token(token)]
+            for each in taken
+            if read is not None and (read.seq, read.attempt) == (each.seq, each.attempt)
+            if read.opens(each)
+        ]
+        assert sorted(seq for _, seq in opened) == sorted(each.seq for each in taken)
 
     @invariant()
     def a_history_that_left_and_came_back_makes_the_same_run(self) -> None:

@@ -14,9 +14,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from perdure import workflow
-from perdure.common import RetryPolicy
+from perdure.common import Pod, RetryPolicy
 from perdure.exceptions import ActivityError, ApplicationError
 from perdure.protocol.failures import Failure
 from support.histories import RunDriver
@@ -238,6 +239,37 @@ def signals(run: RunDriver) -> None:
 
 
 @workflow.defn
+class PlacedV1:
+    """A container that fails and one that does not, and an activity with its own pod."""
+
+    @workflow.run
+    async def run(self, photo: str) -> list[Any]:
+        try:
+            await workflow.execute_container(
+                "shop/scan:3",
+                args=["$(PERDURE_INPUT)"],
+                input=[photo],
+                non_retryable_exit_codes=[3],
+                start_to_close_timeout=LIMIT,
+            )
+        except ActivityError as error:
+            found = str(error.cause)
+        resized = workflow.start_container(
+            "registry.local:5000/resize@sha256:00", name="smaller", start_to_close_timeout=LIMIT
+        )
+        pod = Pod(resources={"limits": {"nvidia.com/gpu": 1}})
+        tags = await workflow.execute_activity("tags", photo, start_to_close_timeout=LIMIT, pod=pod)
+        return [found, await resized, tags]
+
+
+def placed(run: RunDriver) -> None:
+    run.activate()
+    run.fail_activity(1, ApplicationError("exit code 3", type="ContainerFailed")).activate()
+    run.complete_activity(3, ["cat"]).activate()
+    run.complete_activity(2, {"width": 64}).play()
+
+
+@workflow.defn
 class BatchesV1:
     """Batches: awaited with a tolerated failure, gone through, failed, cancelled."""
 
@@ -284,6 +316,7 @@ STORIES: dict[str, tuple[type, tuple[object, ...], Callable[[RunDriver], None]]]
     "v0.1/cancelled": (CancelledV1, (), cancelled),
     "v0.1/fails": (FailsV1, (), fails),
     "v0.1/signals": (SignalsV1, (4,), signals),
+    "v0.1/placed": (PlacedV1, ("cat.png",), placed),
     "v0.1/batches": (BatchesV1, (3,), batches),
 }
 """By the name of the file: the workflow, its input, and what happens to it."""

@@ -9,13 +9,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 from msgspec import structs
 
 from perdure.protocol import events as ev
 from perdure.protocol import verbs as vb
 from perdure.protocol.events import HistoryEvent
-from perdure.protocol.failures import CanceledInfo, Failure, TerminatedInfo
-from perdure.protocol.payloads import Millis, Payload
+from perdure.protocol.failures import (
+    ApplicationInfo,
+    CanceledInfo,
+    Failure,
+    RetryState,
+    TerminatedInfo,
+)
+from perdure.protocol.payloads import Millis, Payload, Payloads
+from perdure.protocol.placements import Placement
 from perdure.protocol.retries import Effect, Retried, RetryPoint, RetryResponse
 from perdure.protocol.verbs import RunStatus
 from perdure_operator.controllers.server import error_for
@@ -44,6 +52,10 @@ class FakeRun:
     task_failure_cause: str = ""
     task_failure: Failure | None = None
     history_bytes: int = 100
+    inputs: dict[int, Payloads] = field(default_factory=dict)
+    """What the activities with pods of their own are given, by seq."""
+    reports: list[vb.ReportActivityRequest] = field(default_factory=list)
+    """How their attempts ended."""
     unseen: int = 0
     """How many of the last events were recorded after the run was described."""
 
@@ -60,10 +72,110 @@ class FakeRun:
         self.failure = failure
         self.record(ev.WorkflowFailed(failure=failure))
 
+    def place(self, placement: Placement, *, seq: int = 1, arguments: Payloads = ()) -> None:
+        """Have the run wait for an activity with a pod of its own."""
+        own_queue = "" if placement.container else f"pod/{self.run_id}/{seq}"
+        activity = vb.PendingActivity(
+            seq=seq,
+            activity_id=f"a{seq}",
+            activity_type="container" if placement.container else "resize",
+            state="Scheduled",
+            attempt=1,
+            scheduled=START,
+            next_attempt=START,
+            task_queue=self.request.task_queue,
+            placement=placement,
+            own_queue=own_queue,
+        )
+        self.pending = (*self.pending, activity)
+        self.inputs[seq] = arguments
+        self.record(
+            ev.ActivityScheduled(
+                seq=seq, activity_id=f"a{seq}", activity_type=activity.activity_type,
+                task_queue=self.request.task_queue,
+            )
+        )  # fmt: skip
+
+    def change_activity(self, seq: int = 1, **fields: Any) -> None:
+        """Have an open activity be like this."""
+        self.pending = tuple(
+            msgspec.structs.replace(each, **fields) if each.seq == seq else each
+            for each in self.pending
+        )
+
+    def close_activity(self, seq: int, *, result: Payload | None = None) -> None:
+        """Have an activity return."""
+        (open_,) = (each for each in self.pending if each.seq == seq)
+        self.pending = tuple(each for each in self.pending if each.seq != seq)
+        self.record(ev.ActivityStarted(seq=seq, attempt=open_.attempt, started=START))
+        self.record(ev.ActivityCompleted(seq=seq, result=result))
+
+    def take(self, request: vb.TakeActivityRequest) -> vb.TakeActivityResponse:
+        open_ = next((each for each in self.pending if each.seq == request.seq), None)
+        if open_ is None:
+            raise error_for("AlreadyClosed", "the activity is over")
+        if open_.started is None:
+            self.change_activity(
+                request.seq, state="Started", started=START, identity=request.identity
+            )
+        return vb.TakeActivityResponse(
+            attempt=open_.attempt,
+            token=f"{self.run_id}.{request.seq}.{open_.attempt}.secret",
+            input=self.inputs.get(request.seq, ()),
+            placement=open_.placement,
+            idempotency_key=f"{self.run_id}:{request.seq}",
+        )
+
+    def report(self, request: vb.ReportActivityRequest) -> bool:
+        """Take a report as the server does: what failed or is lost has another attempt."""
+        run_id, seq, attempt, _ = request.token.split(".")
+        for open_ in self.pending:
+            if (run_id, int(seq), int(attempt)) != (self.run_id, open_.seq, open_.attempt):
+                continue
+            self.reports.append(request)
+            failure = request.failure or (Failure(message=request.lost) if request.lost else None)
+            if failure is None or not _is_retried(failure):
+                self._close(open_, request.result, failure)
+            else:
+                self.change_activity(
+                    open_.seq, state="Scheduled", started=None, attempt=open_.attempt + 1,
+                    last_failure=failure, identity="",
+                )  # fmt: skip
+            return True
+        return False
+
+    def _close(self, open_: vb.PendingActivity, result: Any, failure: Failure | None) -> None:
+        data = msgspec.json.encode(result)
+        if failure is None:
+            self.close_activity(open_.seq, result=Payload({"encoding": b"json/plain"}, data))
+        else:
+            self.pending = tuple(each for each in self.pending if each.seq != open_.seq)
+            self.record(
+                ev.ActivityCanceled(seq=open_.seq)
+                if isinstance(failure.info, CanceledInfo)
+                else ev.ActivityFailed(
+                    seq=open_.seq, failure=failure, retry_state=RetryState.NON_RETRYABLE_FAILURE
+                )
+            )
+        if self.request.kind != "activity":
+            return
+        if failure is None:
+            self.complete(data)
+        elif isinstance(failure.info, CanceledInfo):
+            self.cancel()
+        else:
+            self.fail(failure)
+
     def cancel(self) -> None:
         self.status = RunStatus.CANCELED
         self.failure = Failure(message="cancelled", info=CanceledInfo())
         self.record(ev.WorkflowCanceled())
+
+
+def _is_retried(failure: Failure) -> bool:
+    info = failure.info
+    is_final = isinstance(info, ApplicationInfo) and info.non_retryable
+    return not is_final and not isinstance(info, CanceledInfo)
 
 
 class FakeServer:
@@ -85,7 +197,8 @@ class FakeServer:
         if self.is_away:
             raise error_for("Unavailable", "no server answers")
         self.calls.append(request)
-        return getattr(self, f"_{vb.VERBS[type(request)][0].replace('-', '_')}")(request)
+        verb = vb.VERBS[type(request)][0].replace("-", "_")
+        return getattr(self, f"_{verb}")(request)
 
     def asked(self, kind: type) -> list[Any]:
         """Return the requests of one kind, in order."""
@@ -114,6 +227,9 @@ class FakeServer:
             )
         )
         self.runs.append(run)
+        placement = request.activity.placement if request.activity else None
+        if placement is not None:
+            run.place(placement, arguments=request.input)
         return vb.StartResponse(run_id=run.run_id)
 
     def _import(self, request: vb.ImportRequest) -> vb.ImportResponse:
@@ -262,6 +378,18 @@ class FakeServer:
     def _set_current_version(self, request: vb.SetCurrentVersionRequest) -> vb.Done:
         self.declared[request.namespace, request.task_queue] = request
         return vb.Done()
+
+    def _take_activity(self, request: vb.TakeActivityRequest) -> vb.TakeActivityResponse:
+        run = self._find(request)
+        self._refuse_closed(run)
+        self._maybe_refuse()
+        return run.take(request)
+
+    def _report_activity(self, request: vb.ReportActivityRequest) -> vb.Done:
+        for run in self.runs:
+            if run.report(request):
+                return vb.Done()
+        raise error_for("AlreadyClosed", "the attempt is over")
 
     def _find(self, request: vb.TargetRequest) -> FakeRun:
         of_id = [

@@ -57,6 +57,25 @@ ACCEPTED: Mapping[str, Manifest] = {
         ttlSecondsAfterFinished=86400,
         deletionPolicy="Cancel",
     ),
+    "activity-that-is-a-container": manifest_of(
+        "Activity",
+        "a",
+        template={
+            "image": "busybox:1",
+            "command": ["sh", "-c"],
+            "args": ["echo $(PERDURE_INPUT)"],
+            "env": [{"name": "A", "value": "1"}],
+            "resources": {"limits": {"memory": "64Mi"}},
+            "nodeSelector": {"disk": "ssd"},
+            "nonRetryableExitCodes": [3],
+            "pod": {"spec": {"tolerations": [{"operator": "Exists"}]}},
+        },
+        input=[{"any": None}],
+    ),
+    "activity-with-a-pod-of-its-own": _activity(template={"resources": {"limits": {"cpu": "1"}}}),
+    "activity-that-shows-one-of-a-run": manifest_of(
+        "Activity", "a", type="f", scheduledBy={"workflowId": "o", "runId": "r", "seq": 1}
+    ),
     "workflow-in-short": _workflow(),
     "workflow-that-stands-alone": manifest_of(
         "Workflow",
@@ -283,7 +302,37 @@ REFUSED: Mapping[str, Refused] = {
         manifest_of("Workflow", "a", type="T", worker={"slots": 1}), "there is no code to run"
     ),
     "activity-without-pool": _refused(
-        manifest_of("Activity", "a", type="f"), "spec.workerPool: Required value", "spec.workerPool"
+        manifest_of("Activity", "a", type="f"), "workerPool is missing: name the WorkerPool"
+    ),
+    "activity-without-type-or-template": _refused(
+        manifest_of("Activity", "a", workerPool="p"), "there is nothing to run: give type"
+    ),
+    "activity-with-a-container-without-image": _refused(
+        manifest_of("Activity", "a", template={"command": ["true"]}), "template.image is missing"
+    ),
+    "activity-with-exit-codes-of-a-worker": _refused(
+        _activity(template={"nonRetryableExitCodes": [3]}),
+        "nonRetryableExitCodes are for containers",
+    ),
+    "activity-with-a-command-of-a-worker": _refused(
+        _activity(template={"command": ["sh"]}), "template.command, args and"
+    ),
+    "activity-with-items-in-pods": _refused(
+        _activity(items=[[1]], template={"image": "x:1"}), None, "items and template cannot"
+    ),
+    "activity-shown-and-canceled": _refused(
+        _activity(scheduledBy={"workflowId": "o", "runId": "r", "seq": 1}, cancel=True),
+        "cancel has no effect on an Activity that shows one of a run",
+    ),
+    "activity-with-an-exit-code-that-is-none": _refused(
+        manifest_of("Activity", "a", template={"image": "x", "nonRetryableExitCodes": [256]}),
+        "should be less than or equal to 255",
+        "less than or equal to 255",
+    ),
+    "activity-with-a-pod-template-for-a-template": _refused(
+        manifest_of("Activity", "a", template={"spec": {"containers": []}}),
+        None,
+        "template.spec",
     ),
     "activity-with-input-and-items": _refused(
         _activity(input=[1], items=[[1]]), None, "give input (one activity) or items"
@@ -384,7 +433,17 @@ CHANGES: Mapping[str, Change] = {
     ),
     "activity-cancel": _change(_BATCH, cancel=True),
     "activity-type": _change(_BATCH, "type cannot be changed", type="g"),
-    "activity-items": _change(_BATCH, "input and items cannot be changed", items=[["z"]]),
+    "activity-items": _change(
+        _BATCH, "input and items and template cannot be changed", items=[["z"]]
+    ),
+    "activity-template": _change(
+        _BATCH, "input and items and template cannot be changed", template={"image": "y:1"}
+    ),
+    "activity-scheduled-by": _change(
+        _BATCH,
+        "scheduledBy cannot be changed",
+        scheduledBy={"workflowId": "w", "runId": "r", "seq": 1},
+    ),
     "activity-parallelism": _change(_BATCH, "parallelism cannot be changed", parallelism=9),
     "activity-pool": _change(_BATCH, "workerPool cannot be changed", workerPool="q"),
     "pool-image": _change(_POOL, image="registry.example/orders:1.5"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -98,6 +99,30 @@ class Operator:
         except URLError:
             return False
 
+    def run_container(self, job: dict[str, Any]) -> None:
+        """Run what the container of an activity would run, and end its pod as that ends."""
+        (container,) = job["spec"]["template"]["spec"]["containers"]
+        given = {each["name"]: each["value"] for each in container["env"]}
+        # What the kubelet and the volume do for it.
+        env = {name: value.replace("$$", "$") for name, value in given.items()}
+        pod = job["spec"]["template"]["metadata"]
+        files = {
+            "PERDURE_INPUT_FILE": self.folder / "in",
+            "PERDURE_RESULT_FILE": self.folder / "out",
+        }
+        files["PERDURE_INPUT_FILE"].write_text(pod["annotations"]["perdure.dev/input"])
+        files["PERDURE_RESULT_FILE"].write_text("")
+        env |= {name: str(path) for name, path in files.items()}
+        words = [*container["command"], *container.get("args", ())]
+        command = [word.replace("$(PERDURE_INPUT)", env["PERDURE_INPUT"]) for word in words]
+        ended = subprocess.run(
+            command, env={**os.environ, **env}, capture_output=True, text=True, check=False
+        )
+        said = files["PERDURE_RESULT_FILE"].read_text()
+        # FallbackToLogsOnError: the end of its output, when it failed and wrote nothing.
+        message = said or (ended.stdout + ended.stderr if ended.returncode else "")
+        self.end_pod(job, exit_code=ended.returncode, message=message, container="main")
+
     def start_worker(self, job: dict[str, Any], *, folder: Path | None = None) -> Worker:
         """Run what the Job's pod would run, with the code in ``folder`` (or everybody's)."""
         (container,) = job["spec"]["template"]["spec"]["containers"]
@@ -110,7 +135,7 @@ class Operator:
             address,
             module,
             log=log,
-            env={"PYTHONPATH": os.pathsep.join((code, os.environ.get("PYTHONPATH", "")))},
+            env={"PYTHONPATH": os.pathsep.join([code, *sys.path])},
             options=tuple(options),
         )
         return self._stack.enter_context(worker)
@@ -156,7 +181,9 @@ class Operator:
         (job,) = self.items("jobs")
         return job
 
-    def end_pod(self, job: dict[str, Any], *, exit_code: int, message: str = "") -> None:
+    def end_pod(
+        self, job: dict[str, Any], *, exit_code: int, message: str = "", container: str = "worker"
+    ) -> None:
         """Say in the kubelet's place how the Job's pod ended."""
         name = job["metadata"]["name"]
         selector = ("-l", f"batch.kubernetes.io/job-name={name}")
@@ -166,7 +193,7 @@ class Operator:
             "phase": "Failed" if exit_code else "Succeeded",
             "containerStatuses": [
                 {
-                    "name": "worker",
+                    "name": container,
                     "image": "x",
                     "imageID": "x",
                     "ready": False,

@@ -21,16 +21,16 @@ from perdure_operator.cluster import (
 )
 from perdure_operator.controllers.actions import Plan
 from perdure_operator.controllers.applying import Applier
-from perdure_operator.controllers.keys import Key
+from perdure_operator.controllers.keys import RUNS, Key
 from perdure_operator.controllers.memories import LatestBodies, PoolBook, QueueBook, Roster
 from perdure_operator.controllers.pools.access import WorkerDefaults
 from perdure_operator.controllers.pools.reconciler import PoolReconciler
 from perdure_operator.controllers.reconciling import Reconciler
 from perdure_operator.controllers.run_reconciling import (
-    ACTIVITY_RUNS,
-    WORKFLOW_RUNS,
-    RunReconciler,
+    ActivityReconciler,
+    WorkflowReconciler,
 )
+from perdure_operator.controllers.run_showing import RunShower
 from perdure_operator.controllers.schedules.reconciler import ScheduleReconciler
 from perdure_operator.controllers.world import World
 from support.fake_cluster import FakeClock, FakeCluster
@@ -94,8 +94,9 @@ class Scene:
             queues=QueueBook(),
         )
         self.reconcilers: dict[ObjectKind, Reconciler] = {
-            WORKFLOWS: RunReconciler(self.world, WORKFLOW_RUNS),
-            ACTIVITIES: RunReconciler(self.world, ACTIVITY_RUNS),
+            WORKFLOWS: WorkflowReconciler(self.world),
+            ACTIVITIES: ActivityReconciler(self.world, DEFAULTS),
+            RUNS: RunShower(self.world),
             WORKER_POOLS: PoolReconciler(self.world, DEFAULTS),
             SCHEDULES: ScheduleReconciler(self.world),
         }

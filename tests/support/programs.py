@@ -28,6 +28,7 @@ class Step:
 @dataclass(frozen=True)
 class Activity:
     cancellation: workflow.ActivityCancellationType
+    container: bool
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ Program = (
 _seconds = st.sampled_from([0.0, 0.001, 1.0, 2.0, 5.0])
 _leaves: st.SearchStrategy[Program] = st.one_of(
     st.builds(Step, st.booleans()),
-    st.builds(Activity, st.sampled_from(workflow.ActivityCancellationType)),
+    st.builds(Activity, st.sampled_from(workflow.ActivityCancellationType), st.booleans()),
     st.builds(
         Batch,
         st.integers(0, 3),
@@ -202,6 +203,9 @@ def workflow_of(program: Program) -> type:  # noqa: C901 - one small method a ki
             await workflow.step(step_body, part.fails)
 
         async def do_activity(self, part: Activity) -> None:
+            if part.container:
+                self.note(await self.contain(part.cancellation))
+                return
             self.note(
                 await workflow.execute_activity(
                     "act",
@@ -210,6 +214,15 @@ def workflow_of(program: Program) -> type:  # noqa: C901 - one small method a ki
                     start_to_close_timeout=LIMIT,
                     cancellation_type=part.cancellation,
                 )
+            )
+
+        async def contain(self, cancellation: workflow.ActivityCancellationType) -> str:
+            return await workflow.execute_container(
+                "shop/act:1",
+                input=[len(self.noticed)],
+                result_type=str,
+                start_to_close_timeout=LIMIT,
+                cancellation_type=cancellation,
             )
 
         async def do_batch(self, part: Batch) -> None:

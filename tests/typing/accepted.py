@@ -11,7 +11,7 @@ from typing import Any, assert_type
 
 from perdure import activity, workflow
 from perdure.client import Client, WorkflowHandle
-from perdure.common import RetryPolicy
+from perdure.common import Pod, RetryPolicy
 from perdure.exceptions import ActivityError
 from perdure.worker import Worker
 from perdure.workflow import ActivityHandle, Batch, BatchItem
@@ -105,6 +105,30 @@ class OrderWorkflow:
         )
         assert_type(await workflow.start_activity(ship, order, start_to_close_timeout=MINUTE), str)
         await workflow.execute_activity(tidy, start_to_close_timeout=MINUTE)
+        gpu = Pod(resources={"limits": {"nvidia.com/gpu": 1}}, env={"LEVEL": "debug"})
+        assert_type(
+            await workflow.execute_activity(charge, order, start_to_close_timeout=MINUTE, pod=gpu),
+            Receipt,
+        )
+        assert_type(
+            await workflow.execute_container(
+                "ffmpeg:6",
+                command=["sh", "-c"],
+                args=["convert"],
+                input=[order, 1],
+                env={"TOKEN": {"secretKeyRef": {"name": "card", "key": "token"}}},
+                resources={"requests": {"cpu": "500m"}},
+                non_retryable_exit_codes=[3],
+                start_to_close_timeout=MINUTE,
+                retry_policy=RetryPolicy(),
+                result_type=Receipt,
+            ),
+            Receipt,
+        )
+        container = workflow.start_container("busybox", start_to_close_timeout=MINUTE)
+        assert_type(container, ActivityHandle[Any])
+        options = workflow.ContainerConfig(command=["true"], start_to_close_timeout=MINUTE)
+        assert_type(await workflow.execute_container("busybox", **options), Any)
         assert_type(
             await workflow.execute_local_activity(ship, order, start_to_close_timeout=MINUTE), str
         )

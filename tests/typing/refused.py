@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from perdure import activity, workflow
 from perdure.client import Client
-from perdure.common import RetryPolicy
+from perdure.common import Pod, RetryPolicy
 
 MINUTE = timedelta(minutes=1)
 
@@ -64,6 +64,19 @@ class OrderWorkflow:
         receipt: str = await workflow.execute_activity(  # refused
             charge, order, start_to_close_timeout=MINUTE
         )
+        await workflow.execute_activity(  # refused
+            charge, order, start_to_close_timeout=MINUTE, pod={"image": "gpu"}
+        )
+        await workflow.execute_container(  # refused
+            ["busybox"], start_to_close_timeout=MINUTE
+        )
+        await workflow.execute_container(  # refused
+            "busybox", start_to_close_timeout=MINUTE, pod=None
+        )
+        image: int = await workflow.execute_container(  # refused
+            "busybox", result_type=str, start_to_close_timeout=MINUTE
+        )
+        Pod(resources="2Gi", image=image)  # refused
         workflow.map_activities(  # refused
             charge, ["42"], start_to_close_timeout=MINUTE
         )

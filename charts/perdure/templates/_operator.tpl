@@ -28,6 +28,7 @@
     {{- end }}
     - --default-image
     - {{ include "perdure.workerImage" .root | quote }}
+    - --show-after={{ .root.Values.activities.showAfter }}
     {{- if .root.Values.operator.leaderElection.enabled }}
     - --lease={{ .root.Release.Namespace }}/{{ include "perdure.leaseName" .root }}
     - --lease-duration={{ .root.Values.operator.leaderElection.leaseSeconds }}

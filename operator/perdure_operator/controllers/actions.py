@@ -100,6 +100,31 @@ class DeclareVersions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TakeAttempt:
+    """Have the next attempt of an activity begin; one that runs is not begun again."""
+
+    request: vb.TakeActivityRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportAttempt:
+    """Have it recorded how an attempt ended; one that is over stays as it is."""
+
+    request: vb.ReportActivityRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShowActivity:
+    """Have an Activity that shows an activity of a run, so that its attempts get their pods.
+
+    An activity whose template the API server does not take fails: else nobody ever ran it.
+    """
+
+    manifest: Manifest
+    take: vb.TakeActivityRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RetryRun:
     """Have a new run of one that has ended; the request's id makes it one, however often asked."""
 
@@ -107,18 +132,17 @@ class RetryRun:
     retry_id: str
 
 
-Action = (
-    WriteStatus
-    | SetFinalizer
-    | ApplyObject
-    | CreateObject
-    | DeleteObject
-    | StartRun
+ServerAction = (
+    StartRun
     | ImportRun
     | SteerRun
     | DeclareVersions
+    | TakeAttempt
+    | ReportAttempt
+    | ShowActivity
     | RetryRun
 )
+Action = WriteStatus | SetFinalizer | ApplyObject | CreateObject | DeleteObject | ServerAction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,6 +263,8 @@ class ObjectRefused:
     kind: ObjectKind
     name: str
     message: str
+    is_invalid: bool = False
+    """It is malformed: asking again gives the same answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,6 +298,22 @@ class SignalRefused:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptTaken:
+    """The attempt that runs now, with the right to report it; or that none may begin yet."""
+
+    seq: int
+    answer: vb.TakeActivityResponse
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRefused:
+    """The server does not take a request about an attempt, ever."""
+
+    seq: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerAway:
     """The Perdure server did not answer; what was to be asked of it was not asked."""
 
@@ -299,4 +341,6 @@ Outcome = (
     | NameTaken
     | ObjectWritten
     | VersionsDeclared
+    | AttemptTaken
+    | AttemptRefused
 )

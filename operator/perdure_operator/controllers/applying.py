@@ -32,21 +32,26 @@ from perdure_operator.controllers.actions import (
     ObjectRefused,
     ObjectWritten,
     Outcome,
+    ReportAttempt,
     RetryRefused,
     RetryRun,
     RunImported,
     RunRetried,
     RunStarted,
+    ServerAction,
     SetFinalizer,
+    ShowActivity,
     SignalDelivered,
     SignalRefused,
     StartRefused,
     StartRun,
     SteerRun,
+    TakeAttempt,
     VersionsDeclared,
     WriteStatus,
 )
 from perdure_operator.controllers.notices import Notice, notices_of, rebuilt
+from perdure_operator.controllers.placements.applying import AttemptApplier
 from perdure_operator.controllers.server import (
     AlreadyClosedError,
     AlreadyStartedError,
@@ -70,6 +75,7 @@ class Applier:
         """``notify`` is told what is worth a notice, and of which object; it does not wait."""
         self._cluster = cluster
         self._server = server
+        self._attempts = AttemptApplier(cluster, server)
         self._notify = notify
 
     async def apply(self, action: Action) -> Outcome | None:
@@ -93,6 +99,11 @@ class Applier:
             case DeleteObject(kind=kind, ref=ref, uid=uid):
                 await self._delete(kind, ref, uid)
                 return None
+            case _:
+                return await self._apply_to_server(action)
+
+    async def _apply_to_server(self, action: ServerAction) -> Outcome | None:
+        match action:
             case StartRun():
                 return await self._start(action)
             case ImportRun():
@@ -102,6 +113,8 @@ class Applier:
             case DeclareVersions(request=request):
                 await self._server.call(request)
                 return VersionsDeclared(request=request)
+            case TakeAttempt() | ReportAttempt() | ShowActivity():
+                return await self._attempts.apply(action)
             case RetryRun():
                 return await self._retry(action)
             case _:
@@ -131,7 +144,8 @@ class Applier:
                 await self._cluster.create(kind, manifest)
         except (ForbiddenError, InvalidError) as error:
             name = manifest["metadata"]["name"]
-            return ObjectRefused(kind=kind, name=name, message=error.message)
+            is_invalid = isinstance(error, InvalidError)
+            return ObjectRefused(kind=kind, name=name, message=error.message, is_invalid=is_invalid)
         except ConflictError:
             if replace:
                 raise

@@ -17,7 +17,7 @@ from perdure.protocol.verbs import (
     WatchRequest,
 )
 from perdure_operator.cluster import WORKER_POOLS, WORKFLOWS, ObjectRef
-from perdure_operator.controllers.keys import Key
+from perdure_operator.controllers.keys import RUNS, Key
 from perdure_operator.controllers.lanes import Sink
 from perdure_operator.controllers.server import ServerError
 from perdure_operator.controllers.workqueue import Backoff
@@ -32,6 +32,12 @@ BACKOFF = Backoff(first=0.5, most=5.0)
 
 QUEUES_INTERVAL = 0.1
 """At least between two looks at the task queues, in seconds: under load they change always."""
+
+STRAY_DELAY = 0.5
+"""How long the object is waited for that a run may belong to, in seconds."""
+
+FIRST_STRAY_DELAY = 10.0
+"""The same after a start of the operator, when all runs are told before the objects are listed."""
 
 
 class Follower:
@@ -73,11 +79,12 @@ class Follower:
                 # A store that is empty tells of no run, so whose run is lost is not told either.
                 for key in self._world.roster:
                     self._queue.add(key)
+            stray_delay = STRAY_DELAY if cursor else FIRST_STRAY_DELAY
             # Of another store the cursor is asked for from the beginning.
             cursor, failures, store = (0 if is_other else answer.cursor), 0, answer.store
             self._heard("runs")
             for change in answer.changes:
-                self._notice_run(change)
+                self._notice_run(change, stray_delay=stray_delay)
 
     async def follow_queues(self) -> None:
         """Have the pools looked at whose task queues changed, for ever."""
@@ -99,15 +106,25 @@ class Follower:
             self._notice_queues(answer.queues)
             await asyncio.sleep(QUEUES_INTERVAL)
 
-    def _notice_run(self, change: RunChange) -> None:
+    def _notice_run(self, change: RunChange, *, stray_delay: float) -> None:
+        is_closed = not change.status.is_open
+        for shown in self._world.shown.of_run(change.run_id):
+            self._queue.add(shown, urgent=is_closed)
         key = self._world.roster.find(change.namespace, change.workflow_id)
         if key is None:
+            self._notice_stray(change, delay=stray_delay)
             self._suspect(change)
             return
         if self._is_known(key, change):
             return
         # How it ended is what somebody waits for.
-        self._queue.add(key, urgent=not change.status.is_open)
+        self._queue.add(key, urgent=is_closed)
+
+    def _notice_stray(self, change: RunChange, *, delay: float) -> None:
+        """A watched run that no object stands for has activities with pods of their own."""
+        if change.status.is_open:
+            ref = ObjectRef(namespace=change.namespace, name=change.workflow_id)
+            self._queue.add(Key(RUNS, ref), delay=delay)
 
     def _suspect(self, change: RunChange) -> None:
         """Have a Workflow looked at that may be over no more: somebody has retried its run."""

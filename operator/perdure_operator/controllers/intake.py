@@ -19,6 +19,7 @@ from perdure_operator.cluster import (
 from perdure_operator.controllers.activities.observing import activity_id
 from perdure_operator.controllers.keys import Key, key_of
 from perdure_operator.controllers.lanes import Sink
+from perdure_operator.controllers.placements.names import ACTIVITY_LABEL
 from perdure_operator.controllers.pools.templates import POOL_LABEL
 from perdure_operator.controllers.schedules.children import SCHEDULE_LABEL
 from perdure_operator.controllers.verdicts import in_a_word
@@ -87,9 +88,14 @@ class Intake:
         self._notice(key, event, body)
 
     def notice_owned(self, body: Manifest) -> None:
-        """Take an event of a worker's Job or pod: its pool is to be looked at."""
+        """Take an event of a Job or pod: its pool, or its Activity, is to be looked at."""
         self._count(body.get("kind", "Owned"))
         metadata = body["metadata"]
+        activity = metadata.get("annotations", {}).get(ACTIVITY_LABEL)
+        if activity:
+            ref = ObjectRef(namespace=metadata["namespace"], name=activity)
+            is_over = body.get("status", {}).get("phase") in {"Succeeded", "Failed"}
+            self._queue.add(Key(ACTIVITIES, ref), urgent=is_over)
         pool = metadata.get("labels", {}).get(POOL_LABEL)
         if pool:
             self._queue.add(
@@ -114,11 +120,16 @@ class Intake:
         """Have the object told of its run, if it is not over; return whether it was not before."""
         if body.get("status", {}).get("phase") in _FINAL_PHASES:
             self._world.roster.remove(key)
+            self._world.shown.remove(key)
         elif key.kind == WORKFLOWS:
             name = body.get("spec", {}).get("workflowId") or key.ref.name
             return self._world.roster.put(key, name)
         elif key.kind == ACTIVITIES:
-            return self._world.roster.put(key, activity_id(key.ref.name))
+            shows = body.get("spec", {}).get("scheduledBy")
+            if shows:
+                self._world.shown.put(key, shows["runId"], shows["seq"])
+            else:
+                return self._world.roster.put(key, activity_id(key.ref.name))
         return False
 
     def _tell_dependents(self, ref: ObjectRef, pool: WorkerPool | None) -> None:

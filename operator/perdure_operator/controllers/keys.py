@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from perdure_operator.cluster import Manifest, ObjectKind, ObjectRef
+from perdure_operator.cluster.kinds import GROUP, VERSION
+
+RUNS = ObjectKind(group=GROUP, version=VERSION, kind="Run", plural="runs")
+"""No kind of the API server's: a run that no object stands for, by its workflow id."""
 
 
 @dataclass(frozen=True, slots=True)

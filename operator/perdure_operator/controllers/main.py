@@ -37,6 +37,7 @@ from perdure_operator.controllers.following import Follower
 from perdure_operator.controllers.handlers import build_registry, build_settings
 from perdure_operator.controllers.health import serve_health
 from perdure_operator.controllers.intake import Intake
+from perdure_operator.controllers.keys import RUNS
 from perdure_operator.controllers.lanes import Lanes
 from perdure_operator.controllers.leading import LeaseTimes
 from perdure_operator.controllers.mandates import Mandate, for_good
@@ -50,10 +51,10 @@ from perdure_operator.controllers.pools.reconciler import PoolReconciler
 from perdure_operator.controllers.posting import Poster
 from perdure_operator.controllers.reconciling import Dispatcher, Reconciler
 from perdure_operator.controllers.run_reconciling import (
-    ACTIVITY_RUNS,
-    WORKFLOW_RUNS,
-    RunReconciler,
+    ActivityReconciler,
+    WorkflowReconciler,
 )
+from perdure_operator.controllers.run_showing import RunShower
 from perdure_operator.controllers.schedules.reconciler import ScheduleReconciler
 from perdure_operator.controllers.service import NO_RETRIES, ServiceServer
 from perdure_operator.controllers.stopping import Stop
@@ -179,7 +180,7 @@ async def serve_term(
             if options.events
             else None
         )
-        world = build_world(cluster, server, poster)
+        world = build_world(cluster, server, poster, options)
         lanes = Lanes()
         metrics.watch_queue(lambda: lanes.ready, lambda: len(lanes), lambda: lanes.oldest)
         intake = Intake(world, lanes, metrics.watch_event)
@@ -223,7 +224,9 @@ def build_defaults(options: Options) -> WorkerDefaults:
     )
 
 
-def build_world(cluster: KubernetesCluster, server: ServiceServer, poster: Poster | None) -> World:
+def build_world(
+    cluster: KubernetesCluster, server: ServiceServer, poster: Poster | None, options: Options
+) -> World:
     """Return what every reconcile works with."""
     applier = Applier(cluster, server, notify=poster.post) if poster else Applier(cluster, server)
     return World(
@@ -235,6 +238,7 @@ def build_world(cluster: KubernetesCluster, server: ServiceServer, poster: Poste
         roster=Roster(),
         pools=PoolBook(),
         queues=QueueBook(),
+        show_after=options.show_after,
     )
 
 
@@ -277,8 +281,9 @@ def _endless(
     """Return the tasks that never end by themselves."""
     defaults = build_defaults(options)
     runs: dict[ObjectKind, Reconciler] = {
-        WORKFLOWS: RunReconciler(world, WORKFLOW_RUNS),
-        ACTIVITIES: RunReconciler(world, ACTIVITY_RUNS),
+        WORKFLOWS: WorkflowReconciler(world),
+        ACTIVITIES: ActivityReconciler(world, defaults),
+        RUNS: RunShower(world),
     }
     few: dict[ObjectKind, Reconciler] = {
         WORKER_POOLS: PoolReconciler(world, defaults),

@@ -2,6 +2,7 @@
 
 * :class:`LatestBodies`: objects as last heard of or written, until they are looked at.
 * :class:`Roster`: which object a run belongs to, while the object is not over.
+* :class:`ShownBook`: which Activities show an activity of which run.
 * :class:`PoolBook`: the WorkerPools, and who depends on which.
 * :class:`QueueBook`: work and workers, as the server last told them.
 """
@@ -164,6 +165,37 @@ class Roster:
     def has_seen(self, key: Key, events: int) -> bool:
         """Tell whether the status tells of that many events already."""
         return self._seen.get(key, 0) >= events
+
+
+class ShownBook:
+    """The Activities that show what a run scheduled, while they are not over."""
+
+    def __init__(self) -> None:
+        self._keys: dict[str, dict[int, Key]] = {}
+        self._shows: dict[Key, tuple[str, int]] = {}
+
+    def put(self, key: Key, run_id: str, seq: int) -> None:
+        """This Activity shows this activity of a run."""
+        self.remove(key)
+        self._keys.setdefault(run_id, {})[seq] = key
+        self._shows[key] = (run_id, seq)
+
+    def remove(self, key: Key) -> None:
+        """The Activity is over or gone."""
+        run_id, seq = self._shows.pop(key, ("", 0))
+        of_run = self._keys.get(run_id, {})
+        if of_run.get(seq) == key:
+            del of_run[seq]
+        if run_id and not of_run:
+            self._keys.pop(run_id, None)
+
+    def of_run(self, run_id: str) -> list[Key]:
+        """Return the Activities that show something of a run."""
+        return list(self._keys.get(run_id, {}).values())
+
+    def seqs(self, run_id: str) -> frozenset[int]:
+        """Return which activities of a run are shown."""
+        return frozenset(self._keys.get(run_id, {}))
 
 
 class PoolBook:

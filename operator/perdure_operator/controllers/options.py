@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from perdure_operator.cluster import ObjectRef
 
 MIN_LEASE = 3
 """Seconds; with less, a busy machine would lose the lead for nothing."""
+
+MAX_SHOW_AFTER = 86400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +40,8 @@ class Options:
     """The authority that signed the server's certificate; workers are given it, too."""
     tls_server_name: str | None = None
     """The name in the certificate, when it is not the one in ``server``."""
+    show_after: timedelta = timedelta(seconds=2)
+    """An activity that is open for longer gets an Activity that shows it."""
     worker_audience: str = ""
     """Workers get a token that is made for it; empty: none."""
     lease: ObjectRef | None = None
@@ -54,6 +59,8 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
     parsed = _build_parser().parse_args(arguments)
     if parsed.workers < 1 or parsed.qps <= 0:
         _build_parser().error("--workers and --qps must be above zero")
+    if not 0 <= parsed.show_after <= MAX_SHOW_AFTER:
+        _build_parser().error(f"--show-after must be between 0 and {MAX_SHOW_AFTER} seconds")
     if parsed.lease_duration < MIN_LEASE:
         _build_parser().error(f"--lease-duration must be at least {MIN_LEASE} s")
     return Options(
@@ -65,6 +72,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
         workers=parsed.workers,
         qps=parsed.qps,
         log_level=parsed.log_level,
+        show_after=timedelta(seconds=parsed.show_after),
         token_file=parsed.token_file,
         tls_ca=parsed.tls_ca,
         tls_server_name=parsed.tls_server_name,
@@ -118,6 +126,13 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--log-level", default="info", choices=["debug", "info", "warning", "error"]
+    )
+    parser.add_argument(
+        "--show-after",
+        type=float,
+        default=2.0,
+        metavar="SECONDS",
+        help="show an activity of a run as an Activity once it is open for longer",
     )
     _add_access(parser)
     _add_leading(parser)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -18,15 +18,22 @@ from perdure_operator.controllers.actions import (
     ServerAway,
     ref_of,
 )
-from perdure_operator.controllers.activities.observing import ActivityView, activity_id
+from perdure_operator.controllers.activities.ends import find_end
+from perdure_operator.controllers.activities.observing import (
+    ActivityView,
+    find_open,
+    workflow_id_of,
+)
 from perdure_operator.controllers.activities.planning import plan_activity
 from perdure_operator.controllers.invalid import plan_invalid
 from perdure_operator.controllers.keys import Key
 from perdure_operator.controllers.memories import Started
+from perdure_operator.controllers.placements.observing import PodObserver
+from perdure_operator.controllers.pools.access import WorkerDefaults
 from perdure_operator.controllers.reconciling import converge
 from perdure_operator.controllers.runs import NoRun, RunFacts, find_own_run, observe_run
 from perdure_operator.controllers.verdicts import in_a_word
-from perdure_operator.controllers.views import R, RunView, is_over, known_run_id
+from perdure_operator.controllers.views import R, RunView, is_over, is_shown, known_run_id
 from perdure_operator.controllers.workflows.observing import WorkflowView
 from perdure_operator.controllers.workflows.planning import plan_workflow
 from perdure_operator.controllers.workflows.retrying import wants_retry
@@ -104,10 +111,15 @@ class RunReconciler(Generic[R, V]):
             resource=resource,
             now=self._world.now(),
             run=await self._ask(resource, outcomes),
-            pool=await self._world.find_pool(pool_ref),
+            pool=await self._world.find_pool(pool_ref) if pool_ref.name else None,
             outcomes=tuple(outcomes),
         )
+        view = await self._look_further(view)
         self._note(Key(self._kind.kind, ref), view, pool_ref)
+        return view
+
+    async def _look_further(self, view: V) -> V:
+        """Return the view with what only objects of this kind need."""
         return view
 
     def _note(self, key: Key, view: V, pool: ObjectRef) -> None:
@@ -115,12 +127,14 @@ class RunReconciler(Generic[R, V]):
         if view.is_over:
             self._world.pools.release(key)
             self._world.roster.remove(key)
+            self._world.shown.remove(key)
             return
         if view.resource.status.run_id:
             self._world.roster.reported(key)
         if isinstance(view.run, RunFacts):
             self._world.roster.saw(key, view.run.description.events)
-        self._world.pools.depend(key, pool, shows=in_a_word(view.pool))
+        if pool.name:
+            self._world.pools.depend(key, pool, shows=in_a_word(view.pool))
 
     async def _ask(self, resource: R, outcomes: Sequence[Outcome]) -> RunFacts | NoRun:
         """Ask the server no more than the plan needs to know."""
@@ -135,8 +149,9 @@ class RunReconciler(Generic[R, V]):
             return NoRun.NOT_ASKED
 
         namespace, workflow_id = metadata.namespace, self._kind.workflow_id(resource)
-        # From here on whatever happens to the run is to be told.
-        self._world.roster.put(key, workflow_id)
+        if not is_shown(resource):
+            # From here on whatever happens to the run is to be told.
+            self._world.roster.put(key, workflow_id)
         if is_over(resource) and not any(isinstance(each, RunRetried) for each in outcomes):
             # Somebody else may have retried it.
             return await find_own_run(server, namespace, workflow_id, metadata.uid)
@@ -163,10 +178,44 @@ WORKFLOW_RUNS: RunKind[Workflow, WorkflowView] = RunKind(
 ACTIVITY_RUNS: RunKind[Activity, ActivityView] = RunKind(
     kind=ACTIVITIES,
     read=Activity.from_manifest,
-    workflow_id=lambda activity: activity_id(activity.metadata.name),
-    pool_name=lambda activity: activity.spec.worker_pool,
+    workflow_id=workflow_id_of,
+    pool_name=lambda activity: activity.spec.worker_pool or "",
     is_held=lambda activity: activity.spec.cancel,
     is_wanted_again=lambda _activity: False,
     view=ActivityView,
     plan=plan_activity,
 )
+
+
+class WorkflowReconciler(RunReconciler[Workflow, WorkflowView]):
+    """Looks at Workflows."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world, WORKFLOW_RUNS)
+
+    async def _look_further(self, view: WorkflowView) -> WorkflowView:
+        if not isinstance(view.run, RunFacts):
+            return view
+        shown = self._world.shown.seqs(view.run.description.run_id)
+        return replace(view, shown=shown, show_after=self._world.show_after)
+
+
+class ActivityReconciler(RunReconciler[Activity, ActivityView]):
+    """Looks at Activities, and at the pods of those that have pods of their own."""
+
+    def __init__(self, world: World, defaults: WorkerDefaults) -> None:
+        super().__init__(world, ACTIVITY_RUNS)
+        self._pods = PodObserver(world, defaults)
+
+    async def _look_further(self, view: ActivityView) -> ActivityView:
+        if not isinstance(view.run, RunFacts):
+            return view
+        activity, run = view.activity, view.run
+        open_ = find_open(activity, run)
+        if activity.spec.template is not None:
+            seen = await self._pods.observe(activity, run.description.run_id, open_)
+            view = replace(view, seen=seen)
+        shown = activity.spec.scheduled_by
+        if shown is not None and open_ is None and view.seen is not None:
+            view = replace(view, end=await find_end(self._world.server, run, shown.seq))
+        return view

@@ -81,8 +81,15 @@ def is_over(resource: Workflow | Activity) -> bool:
     return phase is not None and phase.is_final
 
 
+def is_shown(resource: Workflow | Activity) -> bool:
+    """Tell whether an object shows an activity of a run that is not its own."""
+    return isinstance(resource, Activity) and resource.spec.scheduled_by is not None
+
+
 def known_run_id(resource: Workflow | Activity, outcomes: Sequence[Outcome]) -> str:
     """Return the newest run that there is for an object, if one is known."""
+    if isinstance(resource, Activity) and resource.spec.scheduled_by is not None:
+        return resource.spec.scheduled_by.run_id
     made = (RunStarted, RunRetried)
     started = (each.run_id for each in reversed(outcomes) if isinstance(each, made))
     return next(started, "") or resource.status.run_id or ""

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from pydantic import ValidationError
 
 from perdure_operator.cluster import WORKER_POOLS, Cluster, Manifest, ObjectRef
 from perdure_operator.controllers.applying import Applier
 from perdure_operator.controllers.keys import Key
-from perdure_operator.controllers.memories import LatestBodies, PoolBook, QueueBook, Roster
+from perdure_operator.controllers.memories import (
+    LatestBodies,
+    PoolBook,
+    QueueBook,
+    Roster,
+    ShownBook,
+)
 from perdure_operator.controllers.server import Server
 from perdure_operator.model import WorkerPool
 
@@ -31,6 +37,9 @@ class World:
     roster: Roster
     pools: PoolBook
     queues: QueueBook
+    shown: ShownBook = field(default_factory=ShownBook)
+    show_after: timedelta = timedelta(seconds=2)
+    """An activity that is open for longer gets an Activity that shows it."""
 
     async def read(self, key: Key) -> Manifest | None:
         """Return the object as it is, as far as is known here."""
@@ -48,6 +57,7 @@ class World:
         """The object is over or gone."""
         self.latest.forget(key)
         self.roster.remove(key)
+        self.shown.remove(key)
         self.pools.release(key)
 
 

@@ -75,6 +75,15 @@ def beat(
     )
 
 
+def revive(scheduled: ev.ActivityScheduled, activity: OpenActivity, since: Millis) -> OpenActivity:
+    """Give a running attempt, which nobody listened to before ``since``, time to be heard."""
+    if not activity.is_started or not scheduled.heartbeat_timeout:
+        return activity
+    assert activity.started is not None
+    heard = max(activity.heartbeat or activity.started, since)
+    return _rearm(scheduled, msgspec.structs.replace(activity, heartbeat=heard))
+
+
 def complete(activity: OpenActivity, result: Payload | None) -> Closed:
     """The running attempt returned."""
     return Closed(
@@ -105,17 +114,14 @@ def fail(
 
 
 def lose_worker(
-    scheduled: ev.ActivityScheduled, activity: OpenActivity, now: Millis
+    scheduled: ev.ActivityScheduled, activity: OpenActivity, now: Millis, why: str = ""
 ) -> OpenActivity | Closed:
     """The worker of the running attempt is gone; the activity itself has done nothing wrong.
 
     It is tried again at once where the policy has attempts left.
     """
-    failure = _timeout(
-        TimeoutKind.HEARTBEAT,
-        f"worker lost: {activity.identity or activity.worker_id} was gone before it reported",
-        activity.heartbeat_details,
-    )
+    gone = f"worker lost: {activity.identity or activity.worker_id} was gone before it reported"
+    failure = _timeout(TimeoutKind.HEARTBEAT, why or gone, activity.heartbeat_details)
     return _time_out_attempt(scheduled, activity, failure, now, delay=0)
 
 
@@ -145,11 +151,7 @@ def look(
         if limit and activity.attempt == 0 and now >= activity.scheduled + limit:
             return _time_out(
                 activity,
-                _timeout(
-                    TimeoutKind.SCHEDULE_TO_START,
-                    f"no worker of task queue {activity.task_queue!r} began it in time",
-                    (),
-                ),
+                _timeout(TimeoutKind.SCHEDULE_TO_START, _nobody_began(scheduled, activity), ()),
                 RetryState.TIMEOUT,
             )
         return _rearm_waiting(scheduled, activity, now)
@@ -199,6 +201,12 @@ def _time_out(activity: OpenActivity, failure: Failure, state: RetryState) -> Cl
     return Closed(
         (*began, ev.ActivityTimedOut(seq=activity.seq, failure=failure, retry_state=state))
     )
+
+
+def _nobody_began(scheduled: ev.ActivityScheduled, activity: OpenActivity) -> str:
+    if scheduled.placement is not None and scheduled.placement.container:
+        return "no operator began its container in time"
+    return f"no worker of task queue {activity.task_queue!r} began it in time"
 
 
 def _why_not_retried(

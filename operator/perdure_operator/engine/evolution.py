@@ -105,6 +105,9 @@ def _take_seq(run: Run, seq: int, event: ev.Event) -> None:
 def _activity_scheduled(run: Run, _recorded: HistoryEvent, event: ev.ActivityScheduled) -> None:
     _take_seq(run, event.seq, event)
     run.scheduled[event.seq] = event
+    if event.placement is not None:
+        # Whoever makes pods must hear of it, whoever started the run.
+        run.watched = True
 
 
 def _activity_started(run: Run, _recorded: HistoryEvent, event: ev.ActivityStarted) -> None:

@@ -15,7 +15,7 @@ from perdure.protocol import events as ev
 from perdure.protocol.events import Event, HistoryEvent
 from perdure.protocol.items import is_item
 from perdure.protocol.payloads import Millis
-from perdure_operator.engine import attempts, item_rows
+from perdure_operator.engine import item_rows, placing
 from perdure_operator.engine.batching import BATCH_ENDS, ItemClosed
 from perdure_operator.engine.evolution import evolve
 from perdure_operator.engine.item_rows import Assign, ItemRows
@@ -129,5 +129,5 @@ def _opened(
     """Yield the activities and items that begin to be open."""
     for event in events:
         if isinstance(event, ev.ActivityScheduled) and event.seq in run.scheduled:
-            yield assign(event, attempts.schedule(event, time))
+            yield assign(event, placing.schedule(run.ref.run_id, event, time))
     yield from item_rows.open_more(run, events, items_closed, time, assign)

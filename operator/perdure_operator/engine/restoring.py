@@ -18,7 +18,7 @@ from perdure.protocol import events as ev
 from perdure.protocol.events import HistoryEvent
 from perdure.protocol.messages import RunRef
 from perdure.protocol.payloads import Millis
-from perdure_operator.engine import attempts, decisions, item_rows
+from perdure_operator.engine import attempts, decisions, item_rows, placing
 from perdure_operator.engine.errors import BrokenHistoryError
 from perdure_operator.engine.evolution import fold
 from perdure_operator.engine.runs import Run
@@ -87,7 +87,7 @@ def _activities(run: Run, history: Sequence[HistoryEvent], now: Millis) -> list[
     return [
         _unwanted(activity) if seq in unwanted else activity
         for seq, scheduled in run.scheduled.items()
-        for activity in [attempts.schedule(scheduled, now)]
+        for activity in [placing.schedule(run.ref.run_id, scheduled, now)]
     ]
 
 

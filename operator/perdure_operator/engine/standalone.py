@@ -37,6 +37,8 @@ def scheduled(request: StartRequest) -> ev.ActivityScheduled | ev.BatchScheduled
     if request.activity.items:
         if request.input:
             raise RefusedError("a batch has `activity.items` and no input besides them")
+        if fields.pop("placement") is not None:
+            raise RefusedError("items of a batch have no pods of their own: leave placement out")
         return ev.BatchScheduled(**fields)
     for name in ("items", "parallelism", "tolerated_failures"):
         del fields[name]

@@ -1,6 +1,8 @@
 """The Activity: one side effect that somebody wants, or a batch of them, and how it is doing.
 
-It runs a registered activity on the workers of a pool, with retries, without a workflow around it.
+It runs a registered activity on the workers of a pool, or any container in a pod of its own, with
+retries, without a workflow around it. One that has ``scheduledBy`` starts nothing: it shows an
+activity that a run scheduled.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
+from perdure_operator.model.activity_template import ActivityTemplate
 from perdure_operator.model.fields import (
     AnyJson,
     Clipped,
@@ -17,6 +20,7 @@ from perdure_operator.model.fields import (
     SpecModel,
     Time,
     TypeName,
+    cel,
     cel_rules,
 )
 from perdure_operator.model.immutability import immutable
@@ -30,7 +34,42 @@ _REMEDY = "it defines the activity. Make a new Activity, or delete this one firs
 _ITEMS_OR_INPUT = "give input (one activity) or items (a batch, a list of arguments each), not both"
 _ONLY_WITH_ITEMS = "is for a batch: give items with it, or leave it out"
 
+NOTHING_TO_RUN = (
+    "there is nothing to run: give type (a registered activity) and workerPool, or template (any "
+    "container) with an image"
+)
+NO_POOL = (
+    "workerPool is missing: name the WorkerPool whose workers have this activity, or leave type "
+    "out to run the template's container"
+)
+NO_IMAGE = (
+    "template.image is missing: without a type the activity is the container of that image; give "
+    "type and workerPool to run registered code in a pod of its own"
+)
+ONLY_FOR_CONTAINERS = (
+    "template.command, args and nonRetryableExitCodes are for containers, so for Activities "
+    "without a type: leave them out, or leave out type"
+)
+NO_PODS_FOR_ITEMS = (
+    "items and template cannot be together: a batch runs on the workers of its pool; give one "
+    "Activity with the template for each item, or leave the template out"
+)
+CANCEL_THE_RUN = (
+    "cancel has no effect on an Activity that shows one of a run: cancel the run (perdure cancel)"
+)
+
 Arguments = Annotated[tuple[AnyJson, ...], Field(max_length=MAX_ARGUMENTS)]
+
+
+class ScheduledBy(SpecModel):
+    """The activity of a run that an Activity shows."""
+
+    workflow_id: Annotated[str, Field(min_length=1, max_length=1024)]
+    """The run's workflow id."""
+    run_id: Annotated[str, Field(min_length=1, max_length=255)]
+    """The run."""
+    seq: Annotated[int, Field(ge=1)]
+    """Which activity of the run: the number that its events in history have."""
 
 
 class ActivitySpec(SpecModel):
@@ -38,6 +77,25 @@ class ActivitySpec(SpecModel):
 
     model_config = ConfigDict(
         json_schema_extra=cel_rules(
+            cel("has(self.type) || has(self.template)", NOTHING_TO_RUN),
+            cel(
+                "!has(self.type) || has(self.workerPool) || has(self.scheduledBy)",
+                NO_POOL,
+                field="workerPool",
+            ),
+            cel(
+                "has(self.type) || !has(self.template) || has(self.template.image)",
+                NO_IMAGE,
+                field="template",
+            ),
+            cel(
+                "!has(self.type) || !has(self.template) || "
+                "size(self.template.command) + size(self.template.args) + "
+                "size(self.template.nonRetryableExitCodes) == 0",
+                ONLY_FOR_CONTAINERS,
+                field="template",
+            ),
+            cel("!has(self.scheduledBy) || !self.cancel", CANCEL_THE_RUN, field="cancel"),
             *immutable(
                 "type",
                 "parallelism",
@@ -45,15 +103,17 @@ class ActivitySpec(SpecModel):
                 "workerPool",
                 "retryPolicy",
                 "timeouts",
-                hidden=("input", "items"),
+                "scheduledBy",
+                hidden=("input", "items", "template"),
                 mutable=("cancel", "ttlSecondsAfterFinished"),
                 remedy=_REMEDY,
             ),
         )
     )
 
-    type: TypeName
-    """The activity's type: the name of the function, or the one given to activity.defn."""
+    type: TypeName | None = None
+    """The activity's type: the name of the function, or the one given to activity.defn. Without
+    it: the container of the template."""
     input: Arguments | None = None
     """The arguments of one activity, in order: any JSON."""
     items: Annotated[tuple[Arguments, ...], Field(min_length=1, max_length=MAX_ITEMS)] | None = None
@@ -63,8 +123,13 @@ class ActivitySpec(SpecModel):
     """How many of the batch are open at once at most. Without it: 1000."""
     tolerated_failures: Annotated[int, Field(ge=0, le=MAX_ITEMS)] | None = None
     """How many of the batch may fail for good without failing the whole. Without it: none."""
-    worker_pool: ObjectName
+    worker_pool: ObjectName | None = None
     """The WorkerPool, in the same namespace, whose workers run it."""
+    template: ActivityTemplate | None = None
+    """Have a pod of its own for each attempt. Without a type: any container. With one: a worker
+    with the code of the pool, laid out as the template says."""
+    scheduled_by: ScheduledBy | None = None
+    """Set by the operator: this Activity starts nothing, it shows an activity of a run."""
     retry_policy: RetryPolicy = RetryPolicy()
     """How failed attempts are repeated."""
     timeouts: ActivityTimeouts = ActivityTimeouts()
@@ -85,6 +150,29 @@ class ActivitySpec(SpecModel):
         if self.items is None and self.tolerated_failures is not None:
             raise ValueError(f"toleratedFailures {_ONLY_WITH_ITEMS}")
         return self
+
+    @model_validator(mode="after")
+    def _has_something_to_run(self) -> ActivitySpec:
+        if self.type is None and self.template is None:
+            raise ValueError(NOTHING_TO_RUN)
+        if self.type is not None and self.worker_pool is None and self.scheduled_by is None:
+            raise ValueError(NO_POOL)
+        if self.scheduled_by is not None and self.cancel:
+            raise ValueError(CANCEL_THE_RUN)
+        self._check_template()
+        return self
+
+    def _check_template(self) -> None:
+        template = self.template
+        if template is None:
+            return
+        if self.items is not None:
+            raise ValueError(NO_PODS_FOR_ITEMS)
+        if self.type is None and template.image is None:
+            raise ValueError(NO_IMAGE)
+        of_containers = (template.command, template.args, template.non_retryable_exit_codes)
+        if self.type is not None and any(of_containers):
+            raise ValueError(ONLY_FOR_CONTAINERS)
 
 
 class ActivityPhase(StrEnum):
@@ -141,7 +229,9 @@ class ActivityStatus(ResourceStatus):
     items_failed: Annotated[int, Field(ge=0)] | None = None
     """How many activities of the batch have failed for good."""
     worker: Annotated[str, Clipped(255)] | None = None
-    """The worker that has it, or had it last."""
+    """The worker, or the pod, that has it or had it last."""
+    job: Annotated[str, Clipped(63)] | None = None
+    """The Job of the attempt that is under way, when it has a pod of its own."""
 
 
 class Activity(Resource):

@@ -123,12 +123,29 @@ ACTIVITY = ResourceKind(
             description="How many activities of the batch have ended, of how many.",
         ),
         Column(name="Pool", path=".spec.workerPool", description="The pool that runs it."),
+        Column(
+            name="Workflow",
+            path=".spec.scheduledBy.workflowId",
+            description="The run that scheduled it.",
+        ),
         _AGE,
         Column(
             name="Succeeded",
             path=".status.itemsSucceeded",
             type="integer",
             description="How many activities of the batch have succeeded.",
+            wide=True,
+        ),
+        Column(
+            name="Image",
+            path=".spec.template.image",
+            description="What its own pod runs.",
+            wide=True,
+        ),
+        Column(
+            name="Job",
+            path=".status.job",
+            description="The Job of the attempt that is under way.",
             wide=True,
         ),
         Column(

@@ -14,9 +14,8 @@ from perdure.protocol import events as ev
 from perdure.protocol import messages as msg
 from perdure.protocol.items import is_item, item_of
 from perdure.protocol.messages import AttemptRef
-from perdure.protocol.payloads import Millis
-from perdure.protocol.retries import idempotency_key
-from perdure_operator.engine import attempts, batching, decisions
+from perdure.protocol.payloads import Millis, Payloads
+from perdure_operator.engine import attempts, batching, decisions, placing
 from perdure_operator.engine.transitions import NEVER, OpenActivity, Transition
 from perdure_operator.server.alarms import Alarm, Alarms
 from perdure_operator.server.dispatching import ActivityKey, Dispatcher
@@ -24,6 +23,8 @@ from perdure_operator.server.keeping import HotRun, Keeper, LostError
 from perdure_operator.server.limits import oversize, too_large
 from perdure_operator.server.metrics import Metrics
 from perdure_operator.server.sessions import Session
+from perdure_operator.server.task_messages import activity_task
+from perdure_operator.server.versions import QueueKey
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +39,15 @@ class ActivityTasks:
         alarms: Alarms,
         metrics: Metrics,
         now: Callable[[], Millis],
+        *,
+        has_operator: bool = True,
     ) -> None:
         self._keeper = keeper
         self._dispatcher = dispatcher
         self._alarms = alarms
         self._metrics = metrics
         self._now = now
+        self._has_operator = has_operator
         self._holders: dict[AttemptRef, Session] = {}
         """Which session has an attempt."""
         self._unsent: set[AttemptRef] = set()
@@ -65,9 +69,9 @@ class ActivityTasks:
         self, hot: HotRun, scheduled: ev.ActivityScheduled, activity: OpenActivity
     ) -> OpenActivity:
         """Begin the next attempt if a worker has a slot for it right now."""
-        if hot.run.is_suspended:
+        if hot.run.is_suspended or placing.is_container(scheduled):
             return activity
-        key = (hot.run.ref.namespace, activity.task_queue)
+        key = self._queue_of(hot, scheduled, activity)
         pin = _pin(hot, activity)
         session = self._dispatcher.pick_for_activity(key, scheduled.activity_type, pin)
         if session is None:
@@ -84,6 +88,13 @@ class ActivityTasks:
         self._holders[ref] = session
         self._unsent.add(ref)
         return begun
+
+    def _queue_of(
+        self, hot: HotRun, scheduled: ev.ActivityScheduled, activity: OpenActivity
+    ) -> QueueKey:
+        # Without an operator nobody makes pods: the workers that have the code run it.
+        queue = activity.task_queue if self._has_operator else scheduled.task_queue
+        return (hot.run.ref.namespace, queue)
 
     async def offer(self, key: ActivityKey, _since: Millis) -> None:
         """A worker has a slot for this activity, which waited for one."""
@@ -136,28 +147,7 @@ class ActivityTasks:
         scheduled = hot.run.asked(activity.seq)
         assert activity.started is not None
         self._metrics.observe_wait("activity", activity.started - activity.visible)
-        session.send(
-            msg.ActivityTask(
-                attempt=ref,
-                namespace=hot.run.ref.namespace,
-                workflow_id=hot.run.ref.workflow_id,
-                workflow_type=hot.run.start.workflow_type,
-                activity_id=scheduled.activity_id,
-                activity_type=scheduled.activity_type,
-                task_queue=scheduled.task_queue,
-                input=scheduled.input,
-                headers=scheduled.headers,
-                scheduled=activity.scheduled,
-                started=activity.started,
-                schedule_to_close_timeout=scheduled.schedule_to_close_timeout,
-                start_to_close_timeout=scheduled.start_to_close_timeout,
-                heartbeat_timeout=scheduled.heartbeat_timeout,
-                heartbeat_details=activity.heartbeat_details,
-                standalone=not hot.run.is_workflow,
-                idempotency_key=_unusual_key(hot, activity.seq),
-                item=item_of(activity.seq)[1] if is_item(activity.seq) else None,
-            )
-        )
+        session.send(activity_task(hot.run, scheduled, activity))
 
     def _watch(self, hot: HotRun, activity: OpenActivity) -> None:
         """See to it that the activity is looked at when its time comes."""
@@ -167,13 +157,14 @@ class ActivityTasks:
             self._alarms.set(activity.wake, Alarm.ACTIVITY, hot.run_id, activity.seq)
 
     def _wait_for_worker(self, hot: HotRun, activity: OpenActivity) -> None:
-        waiting = attempts.look(hot.run.asked(activity.seq), activity, self._now())
+        scheduled = hot.run.asked(activity.seq)
+        waiting = attempts.look(scheduled, activity, self._now())
         if isinstance(waiting, OpenActivity) and waiting.wake < NEVER:
             hot.run.activities[activity.seq] = waiting
             self._alarms.set(waiting.wake, Alarm.ACTIVITY, hot.run_id, activity.seq)
-        if hot.run.is_suspended:
+        if hot.run.is_suspended or placing.is_container(scheduled):
             return
-        key = (hot.run.ref.namespace, activity.task_queue)
+        key = self._queue_of(hot, scheduled, activity)
         self._dispatcher.add_activity(key, (hot.run_id, activity.seq), _pin(hot, activity))
 
     # --- reports ---------------------------------------------------------------------------
@@ -234,8 +225,12 @@ class ActivityTasks:
         if hot is None or activity is None:
             session.send(msg.CancelActivity(attempt=beat.attempt, reason="not_found"))
             return
-        beaten = attempts.beat(hot.run.asked(activity.seq), activity, beat.details, self._now())
-        if beat.details == activity.heartbeat_details:
+        self.beat(hot, activity, beat.details)
+
+    def beat(self, hot: HotRun, activity: OpenActivity, details: Payloads) -> None:
+        """The running attempt of an activity is alive."""
+        beaten = attempts.beat(hot.run.asked(activity.seq), activity, details, self._now())
+        if details == activity.heartbeat_details:
             hot.run.activities[activity.seq] = beaten
             self._watch(hot, beaten)
         else:
@@ -262,13 +257,24 @@ class ActivityTasks:
         """An activity's time has come, or had come before something changed."""
         hot = await self._keeper.get(run_id)
         activity = hot.run.activities.get(seq) if hot is not None else None
-        if hot is None or activity is None or activity.wake > self._now():
+        if hot is None or activity is None:
+            return
+        if activity.wake > self._now():
+            self._look_later(hot, activity)
             return
         became = attempts.look(hot.run.asked(seq), activity, self._now())
         if activity.is_started and became is not activity:
             self._observe("timed_out", activity)
             self._stop(_ref(hot, activity), "timed_out")
         self._take_over(hot, activity, became)
+
+    def _look_later(self, hot: HotRun, activity: OpenActivity) -> None:
+        """Heartbeats, which cost no commit, put the time off."""
+        if activity.heartbeat is None:
+            return
+        if not self._alarms.set(activity.wake, Alarm.ACTIVITY, hot.run_id, activity.seq):
+            # Its row, which is what wakes it from so far ahead, has the time of before.
+            self._keeper.record(hot, (), attempts_changed=(activity,))
 
     def _take_over(
         self, hot: HotRun, activity: OpenActivity, became: OpenActivity | attempts.Closed
@@ -374,9 +380,3 @@ def _pin(hot: HotRun, activity: OpenActivity) -> str:
 
 def _ref(hot: HotRun, activity: OpenActivity) -> AttemptRef:
     return AttemptRef(hot.run_id, activity.seq, activity.attempt)
-
-
-def _unusual_key(hot: HotRun, seq: int) -> str:
-    """Return the activity's idempotency key, or nothing when the worker makes it itself."""
-    start = hot.run.start
-    return idempotency_key(hot.run_id, start.keys, seq) if start.keys else ""

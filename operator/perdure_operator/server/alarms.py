@@ -44,6 +44,8 @@ class Alarms:
         self._store = store
         self._now = now
         self._heap: list[tuple[Millis, Alarm, str, int]] = []
+        self._known: set[tuple[Millis, Alarm, str, int]] = set()
+        """What is in the heap: the same alarm is not in it twice."""
         self._horizon: Millis = -1
         """Everything due until then is in the heap."""
         self._timer: asyncio.TimerHandle | None = None
@@ -55,13 +57,20 @@ class Alarms:
         await self._look_ahead()
         self._arm()
 
-    def set(self, due: Millis, alarm: Alarm, run_id: str, seq: int = 0) -> None:
-        """Wake somebody at ``due``. What lies far ahead is left to its row in the store."""
+    def set(self, due: Millis, alarm: Alarm, run_id: str, seq: int = 0) -> bool:
+        """Wake somebody at ``due``; return whether it is seen to.
+
+        What lies far ahead is not: its row in the store must say when it is due.
+        """
         if due > self._horizon and alarm is not Alarm.TASK:
-            return
-        heapq.heappush(self._heap, (due, alarm, run_id, seq))
-        if self._heap[0][0] == due:
-            self._arm()
+            return False
+        entry = (due, alarm, run_id, seq)
+        if entry not in self._known:
+            self._known.add(entry)
+            heapq.heappush(self._heap, entry)
+            if self._heap[0] == entry:
+                self._arm()
+        return True
 
     async def close(self) -> None:
         """Ring no more."""
@@ -89,11 +98,12 @@ class Alarms:
             if self._now() >= self._horizon - HORIZON // 2:
                 await self._look_ahead()
             while self._heap and self._heap[0][0] <= self._now():
-                due, alarm, run_id, seq = heapq.heappop(self._heap)
+                due, alarm, run_id, seq = entry = heapq.heappop(self._heap)
+                self._known.discard(entry)
                 try:
                     await self.ring(alarm, run_id, seq, due)
                 except StoreError:
-                    heapq.heappush(self._heap, (due, alarm, run_id, seq))
+                    self._put([entry])
                     raise
         except StoreError as error:
             log.warning("timers wait for the store: %s", error)
@@ -109,7 +119,11 @@ class Alarms:
         found += await self._timers(after, before)
         found += await self._activities(after, before)
         self._horizon = before
-        self._heap += found
+        self._put(found)
+
+    def _put(self, found: list[tuple[Millis, Alarm, str, int]]) -> None:
+        self._heap += [each for each in found if each not in self._known]
+        self._known.update(found)
         heapq.heapify(self._heap)
 
     async def _timers(self, after: Millis, before: Millis) -> list[tuple[Millis, Alarm, str, int]]:

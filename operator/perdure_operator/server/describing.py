@@ -17,6 +17,7 @@ from perdure.protocol.verbs import (
     RunDescription,
     RunSummary,
 )
+from perdure_operator.engine import placing
 from perdure_operator.engine.batches import OpenBatch
 from perdure_operator.engine.runs import Run
 from perdure_operator.engine.transitions import OpenActivity, RunRow
@@ -79,8 +80,14 @@ def change(row: RunRow) -> RunChange:
     )
 
 
-def description(hot: HotRun, now: Millis) -> RunDescription:
-    """Return all that is known of a run short of its history."""
+def description(hot: HotRun, now: Millis, *, has_operator: bool = True) -> RunDescription:
+    """Return all that is known of a run short of its history.
+
+    Args:
+        hot: The run.
+        now: The time.
+        has_operator: See :class:`perdure_operator.server.host.HostSettings`.
+    """
     run = hot.run
     recorded = run.task_failure
     cause, failure = hot.failure_cause, hot.failure
@@ -102,7 +109,7 @@ def description(hot: HotRun, now: Millis) -> RunDescription:
         digest=run.digest.hex(),
         memo=run.start.memo,
         pending_activities=tuple(
-            _pending(run, activity, now)
+            _pending(run, activity, now, has_operator=has_operator)
             for seq, activity in sorted(run.activities.items())
             if not is_item(seq)
         ),
@@ -143,7 +150,9 @@ async def with_history(
     )
 
 
-def _pending(run: Run, activity: OpenActivity, now: Millis) -> PendingActivity:
+def _pending(
+    run: Run, activity: OpenActivity, now: Millis, *, has_operator: bool
+) -> PendingActivity:
     scheduled = run.scheduled[activity.seq]
     if activity.cancel_requested:
         state = "CancelRequested"
@@ -163,7 +172,23 @@ def _pending(run: Run, activity: OpenActivity, now: Millis) -> PendingActivity:
         last_failure=activity.last_failure,
         heartbeat_details=activity.heartbeat_details,
         identity=activity.identity,
+        task_queue=scheduled.task_queue,
+        placement=scheduled.placement,
+        own_queue=placing.own_queue(run.ref.run_id, scheduled) if has_operator else "",
+        waits_for=_what_it_waits_for(run, scheduled, has_operator) if state == "Scheduled" else "",
     )
+
+
+def _what_it_waits_for(run: Run, scheduled: ev.ActivityScheduled, has_operator: bool) -> str:
+    if run.is_suspended:
+        return ""
+    if placing.is_container(scheduled):
+        if has_operator:
+            return "the operator, which runs its container as a Job"
+        return "an operator to run its container; this server has none: run it in a cluster"
+    if scheduled.placement is not None and has_operator:
+        return "a worker in a pod of its own, which the operator makes"
+    return ""
 
 
 def _pending_batch(run: Run, batch: OpenBatch) -> PendingBatch:

@@ -19,7 +19,7 @@ from perdure.protocol import messages as msg
 from perdure.protocol.messages import AttemptRef, Hello
 from perdure.protocol.payloads import Millis
 from perdure.protocol.verbs import RunStatus
-from perdure_operator.engine import decisions
+from perdure_operator.engine import decisions, placing
 from perdure_operator.engine.transitions import RUN_TIMEOUT_SEQ, Transition
 from perdure_operator.server.activity_tasks import ActivityTasks
 from perdure_operator.server.alarms import Alarm, Alarms
@@ -51,6 +51,8 @@ class HostSettings:
     """Time to come back after a broken connection."""
     release_leases: bool = False
     """At the start, take it that no worker of before is alive."""
+    has_operator: bool = True
+    """Whether somebody makes pods: else what is to have its own is run by its queue's workers."""
     data_folder: Path | None = None
     """Where the store keeps its data, if that is on a disk of this machine."""
 
@@ -79,7 +81,7 @@ class Host:
         self.alarms = Alarms(store, now)
         parts = (self.keeper, self.dispatcher, self.alarms, self.metrics, now)
         self.workflow_tasks = WorkflowTasks(*parts)
-        self.activity_tasks = ActivityTasks(*parts)
+        self.activity_tasks = ActivityTasks(*parts, has_operator=self.settings.has_operator)
         self.item_reports = ItemReports(self.keeper, self.dispatcher, self.activity_tasks)
         self.queries = Queries(self.keeper, self.dispatcher)
         self._connect_parts()
@@ -130,6 +132,8 @@ class Host:
         absent: defaultdict[str, set[AttemptRef]] = defaultdict(set)
         for due in await self.store.started_activities():
             activity = due.activity
+            if placing.is_taken(activity):
+                continue  # No session is behind it that could be lost.
             ref = AttemptRef(due.run_id, activity.seq, activity.attempt)
             absent[activity.worker_id].add(ref)
         for worker_id, refs in absent.items():

@@ -15,15 +15,13 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from msgspec import structs
-
 from perdure.protocol import events as ev
 from perdure.protocol.events import Event, HistoryEvent
 from perdure.protocol.failures import Failure
 from perdure.protocol.messages import RunRef
 from perdure.protocol.payloads import Millis
 from perdure.protocol.verbs import RunStatus
-from perdure_operator.engine import decisions, item_rows, recording
+from perdure_operator.engine import attempts, decisions, item_rows, recording
 from perdure_operator.engine.batching import ItemClosed
 from perdure_operator.engine.errors import BrokenHistoryError
 from perdure_operator.engine.evolution import fold
@@ -209,18 +207,14 @@ class Keeper:
                 f"{run.digest.hex()}, recorded are {row.last_event} and {row.digest.hex()}"
             )
         for activity in await self._store.read_activities(row.run_id):
-            run.activities[activity.seq] = self._revived(activity)
+            run.activities[activity.seq] = attempts.revive(
+                run.asked(activity.seq), activity, self._born
+            )
         if run.batches:
             item_rows.take_up(run, await self._store.read_items(row.run_id))
         hot = HotRun(run, durable=run.last_event, tail=history[-TAIL:], status=row.status)
         hot.counted = row.build_id if row.closed is None else ""
         return hot
-
-    def _revived(self, activity: OpenActivity) -> OpenActivity:
-        """Give a running attempt the benefit of the doubt for the time the server was away."""
-        if not activity.is_started or activity.heartbeat is None:
-            return activity
-        return structs.replace(activity, heartbeat=max(activity.heartbeat, self._born))
 
     def _keep(self, hot: HotRun) -> None:
         self._hot[hot.run_id] = hot

@@ -80,6 +80,12 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help="at the start, take it that no worker of before is alive",
     )
     parser.add_argument(
+        "--without-operator",
+        action="store_true",
+        help="nobody makes pods here: an activity that is to have its own is run by the workers "
+        "of its task queue",
+    )
+    parser.add_argument(
         "--exit-with-stdin",
         action="store_true",
         help="stop when standard input is closed: when the parent process is gone",
@@ -109,6 +115,7 @@ async def _serve(options: argparse.Namespace) -> int:
             lease=round(options.lease * 1000),
             grace=round(options.grace * 1000),
             release_leases=options.release_leases,
+            has_operator=not options.without_operator,
             data_folder=Path(options.db).parent,
         ),
     )

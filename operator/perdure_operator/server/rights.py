@@ -21,6 +21,9 @@ from perdure_operator.cluster import ACTIVITIES, WORKER_POOLS, WORKFLOWS, Identi
 CONNECT = "connect"
 """The subresource of workerpools that stands for the worker stream."""
 
+TAKE = "take"
+"""The subresource of activities that stands for running their containers: the operator's right."""
+
 RESOURCES = {"workflow": WORKFLOWS.plural, "activity": ACTIVITIES.plural}
 """By kind of run."""
 
@@ -48,6 +51,15 @@ def rights_for(request: Any, *, kind: str = "workflow") -> tuple[Right, ...]:
         request: one of :data:`perdure.protocol.verbs.VERBS`.
         kind: of the run that a request is about: ``workflow`` or ``activity``.
     """
+    if isinstance(request, vb.TakeActivityRequest):
+        return (
+            Right(
+                verb="create",
+                resource=ACTIVITIES.plural,
+                subresource=TAKE,
+                namespace=request.namespace,
+            ),
+        )
     if isinstance(request, vb.TargetRequest):
         verb = VERBS_OF_TARGETS.get(type(request), "patch")
         return (_on_run(verb, kind, request.namespace, request.workflow_id),)
@@ -143,5 +155,10 @@ _TABLE: dict[type, Callable[[Any], tuple[Right, ...]]] = {
     vb.WatchRequest: _to_watch,
     vb.QueuesRequest: _to_see_queues,
     vb.SetCurrentVersionRequest: _to_set_version,
+    vb.ReportActivityRequest: lambda _request: (),
+    vb.BeatActivityRequest: lambda _request: (),
 }
 """Requests that are not about one run."""
+
+WITH_OWN_TOKEN = frozenset({vb.ReportActivityRequest, vb.BeatActivityRequest})
+"""Requests whose body has a token that is right enough: nobody asks who sends them."""

@@ -10,18 +10,23 @@ from typing import Any
 from perdure.protocol import events as ev
 from perdure.protocol import verbs as vb
 from perdure.protocol.messages import RunRef
-from perdure.protocol.payloads import Payloads
 from perdure.protocol.retries import RetryResponse
-from perdure.protocol.verbs import IdConflictPolicy, IdReusePolicy, RunStatus
+from perdure.protocol.verbs import IdConflictPolicy, RunStatus
 from perdure_operator.engine import decisions
 from perdure_operator.engine.errors import RefusedError, RunClosedError
 from perdure_operator.engine.runs import Run
 from perdure_operator.engine.transitions import RunRow
-from perdure_operator.server import describing, importing, retrying, versioning
+from perdure_operator.server import (
+    checking,
+    describing,
+    importing,
+    retrying,
+    taking,
+    versioning,
+)
 from perdure_operator.server.errors import VerbError, unavailable
 from perdure_operator.server.host import Host
 from perdure_operator.server.keeping import HotRun, LostError
-from perdure_operator.server.limits import MAX_ID_LENGTH, oversize, oversize_items
 from perdure_operator.store.port import Outcome, RunFilter
 
 MAX_WAIT = 60.0
@@ -48,6 +53,9 @@ class Verbs:
             vb.RetryRequest: self.retry,
             vb.ResultRequest: self.result,
             vb.DescribeRequest: self.describe,
+            vb.TakeActivityRequest: self.take_activity,
+            vb.ReportActivityRequest: partial(taking.report, host),
+            vb.BeatActivityRequest: partial(taking.beat, host),
             vb.HistoryRequest: self.history,
             vb.ImportRequest: self.import_,
             vb.ListRequest: self.list,
@@ -61,7 +69,7 @@ class Verbs:
 
     async def start(self, request: vb.StartRequest) -> vb.StartResponse:
         """Make a run, unless the request, the id or a policy says that there is one."""
-        _check_start(request)
+        checking.check_start(request)
         while True:
             known = await self._host.store.find_run(request.namespace, request.workflow_id)
             if known is not None:
@@ -96,7 +104,7 @@ class Verbs:
             return vb.StartResponse(run_id=known.run_id, started=False)
         if known.closed is None:
             return await self._open_already(request, known)
-        _check_reuse(request, known)
+        checking.check_reuse(request, known)
         return None
 
     async def _open_already(
@@ -140,7 +148,7 @@ class Verbs:
 
     async def signal(self, request: vb.SignalRequest) -> vb.Done:
         """Tell an open run something."""
-        _check_payloads(request.input, f"input of signal {request.name!r}")
+        checking.check_payloads(request.input, f"input of signal {request.name!r}")
         return await self._decide(request, decisions.signal)
 
     async def cancel(self, request: vb.CancelRequest) -> vb.Done:
@@ -149,7 +157,7 @@ class Verbs:
 
     async def terminate(self, request: vb.TerminateRequest) -> vb.Done:
         """End an open run without asking its code."""
-        _check_payloads(request.details, "details of the termination")
+        checking.check_payloads(request.details, "details of the termination")
         return await self._decide(request, decisions.terminate)
 
     async def suspend(self, request: vb.SuspendRequest) -> vb.Done:
@@ -159,6 +167,10 @@ class Verbs:
     async def resume(self, request: vb.ResumeRequest) -> vb.Done:
         """Let a suspended run go on."""
         return await self._decide(request, decisions.resume)
+
+    async def take_activity(self, request: vb.TakeActivityRequest) -> vb.TakeActivityResponse:
+        """Begin an attempt of an activity with a pod of its own."""
+        return await taking.take(self._host, await self._hot(request), request)
 
     async def _decide(self, request: Any, decide: Callable[[Run, Any], list[ev.Event]]) -> vb.Done:
         hot = await self._hot(request)
@@ -181,7 +193,7 @@ class Verbs:
 
     async def query(self, request: vb.QueryRequest) -> vb.QueryResponse:
         """Ask a run's code something."""
-        _check_payloads(request.input, f"input of query {request.name!r}")
+        checking.check_payloads(request.input, f"input of query {request.name!r}")
         hot = await self._hot(request)
         if not hot.run.is_workflow:
             raise VerbError(
@@ -208,7 +220,9 @@ class Verbs:
         if hot.commits:
             # Memory is ahead of the disk: nothing is shown before it is recorded.
             await self._host.committer.flush()
-        described = describing.description(hot, self._host.now())
+        described = describing.description(
+            hot, self._host.now(), has_operator=self._host.settings.has_operator
+        )
         return await describing.with_history(described, request, self._host.store)
 
     async def history(self, request: vb.HistoryRequest) -> vb.HistoryResponse:
@@ -340,60 +354,6 @@ class Verbs:
                 run_id=row.run_id,
             )
         return hot
-
-
-def _check_start(request: vb.StartRequest) -> None:
-    for name in ("namespace", "workflow_id", "workflow_type", "task_queue"):
-        value = getattr(request, name)
-        if not value:
-            raise VerbError("Invalid", f"{name} is empty: give one")
-        if len(value) > MAX_ID_LENGTH:
-            raise VerbError("Invalid", f"{name} has {len(value)} characters, at most 1,000 may be")
-    if request.kind not in ("workflow", "activity"):
-        raise VerbError("Invalid", f"kind is {request.kind!r}: it is `workflow` or `activity`")
-    if request.retry_policy is not None:
-        raise VerbError(
-            "Invalid",
-            "retries of a whole run are not supported: catch the error in the workflow's code and "
-            "try again there, or start the workflow anew",
-        )
-    _check_payloads(request.input, f"input of {request.workflow_type!r}")
-    if request.activity is not None and request.activity.items:
-        _check_batch(request.activity, f"batch of {request.workflow_type!r}")
-    _check_payloads(request.start_signal_input, f"input of signal {request.start_signal!r}")
-    _check_payloads(tuple(request.memo.values()), "memo")
-
-
-def _check_batch(batch: vb.ActivityOptions, what: str) -> None:
-    for name in ("parallelism", "tolerated_failures"):
-        if getattr(batch, name) < 0:
-            raise VerbError("Invalid", f"{name} is {getattr(batch, name)}: it is 0 or more")
-    message = oversize_items(batch.items, what)
-    if message:
-        raise VerbError("TooLarge", message)
-
-
-def _check_payloads(payloads: Payloads, what: str) -> None:
-    message = oversize(payloads, what)
-    if message:
-        raise VerbError("TooLarge", message)
-
-
-def _check_reuse(request: vb.StartRequest, known: RunRow) -> None:
-    ended = f"{known.workflow_id!r} has run before (run {known.run_id}, {known.status.value})"
-    match request.id_reuse_policy:
-        case IdReusePolicy.REJECT_DUPLICATE:
-            raise VerbError(
-                "AlreadyStarted",
-                f"{ended}, and the id may not be used again",
-                run_id=known.run_id,
-            )
-        case IdReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY if known.status is RunStatus.COMPLETED:
-            raise VerbError(
-                "AlreadyStarted",
-                f"{ended}; the id may be used again only after a failure",
-                run_id=known.run_id,
-            )
 
 
 def _deadline(wait_ms: int) -> float:

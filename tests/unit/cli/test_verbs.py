@@ -321,6 +321,15 @@ def test_show_says_what_is_being_tried_again(perdure):
     assert told.out.splitlines()[-1] == "charge: attempt 3, again in 0s, after declined"
 
 
+def test_show_says_what_an_activity_lacks(perdure):
+    pending = verbs.PendingActivity(
+        seq=1, activity_id="1", activity_type="scan", state="Scheduled", attempt=1,
+        scheduled=BEGIN, waits_for="an operator to run its container",
+    )  # fmt: skip
+    told = shown(perdure, pending_activities=(pending,))
+    assert told.out.splitlines()[-1] == "scan: waits for an operator to run its container"
+
+
 def test_show_says_how_far_a_batch_is(perdure):
     batch = verbs.PendingBatch(
         seq=1, activity_id="1", activity_type="resize", total=10_000, succeeded=3_999, failed=1,

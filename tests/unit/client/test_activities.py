@@ -7,10 +7,11 @@ import pytest
 
 from perdure import activity
 from perdure.client import ActivityAlreadyStartedError, ActivityFailureError, RPCError
-from perdure.common import ActivityIDConflictPolicy, ActivityIDReusePolicy, RetryPolicy
+from perdure.common import ActivityIDConflictPolicy, ActivityIDReusePolicy, Pod, RetryPolicy
 from perdure.converter import default
 from perdure.exceptions import ApplicationError, UsageError
 from perdure.protocol import verbs
+from perdure.protocol.placements import Placement
 from perdure.protocol.verbs import IdConflictPolicy, IdReusePolicy, RunStatus
 
 WHERE = {"id": "resize-1", "task_queue": "media", "start_to_close_timeout": timedelta(seconds=5)}
@@ -51,6 +52,7 @@ async def test_a_start_says_everything_that_was_given(server, client):
         id_reuse_policy=ActivityIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
         id_conflict_policy=ActivityIDConflictPolicy.USE_EXISTING,
         memo={"owner": "ann"},
+        pod=Pod(resources={"limits": {"cpu": "2"}}),
         request_id="mine",
     )
     assert server.asked("start") == [
@@ -67,6 +69,7 @@ async def test_a_start_says_everything_that_was_given(server, client):
                 schedule_to_start_timeout=2_000,
                 heartbeat_timeout=1_000,
                 retry_policy=RetryPolicy(maximum_attempts=4).to_protocol(),
+                placement=Placement(template={"resources": {"limits": {"cpu": "2"}}}),
             ),
             memo={"owner": default().to_payload("ann")},
             id_reuse_policy=IdReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,

@@ -18,9 +18,9 @@ from perdure.protocol.verbs import (
     WatchResponse,
     WorkerDescription,
 )
-from perdure_operator.cluster import WORKER_POOLS, WORKFLOWS
-from perdure_operator.controllers.following import Follower
-from perdure_operator.controllers.keys import Key
+from perdure_operator.cluster import ACTIVITIES, WORKER_POOLS, WORKFLOWS
+from perdure_operator.controllers.following import FIRST_STRAY_DELAY, Follower
+from perdure_operator.controllers.keys import RUNS, Key
 from perdure_operator.controllers.server import error_for
 from perdure_operator.controllers.workqueue import Schedule, WorkQueue
 from perdure_operator.model import WorkerPool
@@ -101,11 +101,32 @@ async def test_the_cursor_goes_along() -> None:
     assert all(isinstance(request, WatchRequest) for request in stage.script.asked)
 
 
-async def test_runs_that_belong_to_no_open_object_are_passed_over() -> None:
+async def test_closed_runs_that_belong_to_no_open_object_are_passed_over() -> None:
     gone = change(RunStatus.COMPLETED, workflow_id="long-gone")
     stage = Stage(WatchResponse(cursor=5, changes=(gone,)))
     await stage.run("follow_runs")
 
+    assert len(stage.queue) == 0
+
+
+async def test_an_open_run_that_code_started_is_looked_at_once_the_objects_are_known() -> None:
+    stage = Stage(WatchResponse(cursor=5, changes=(change(workflow_id="of-code"),)))
+    await stage.run("follow_runs", seconds=FIRST_STRAY_DELAY / 2)
+    assert await stage.queue.take() == Key(WORKFLOWS, ref("of-code")), "it may be a retry"
+    assert stage.queue.ready == 0
+
+    await asyncio.sleep(FIRST_STRAY_DELAY / 2)
+    assert await stage.queue.take() == Key(RUNS, ref("of-code"))
+
+
+async def test_an_activity_that_is_shown_is_looked_at_whatever_its_workflow_shows() -> None:
+    stage = Stage(WatchResponse(cursor=5, changes=(change(),)))
+    shown = Key(ACTIVITIES, ref("order-42-1-abc"))
+    stage.world.shown.put(shown, "r1", 1)
+    stage.world.roster.saw(WORKFLOW, 2)
+    await stage.run("follow_runs")
+
+    assert await stage.queue.take() == shown
     assert len(stage.queue) == 0
 
 

@@ -18,6 +18,7 @@ from support.operator_scene import NAMESPACE, Scene, a_pool, a_workflow, an_acti
 
 WORKFLOW = Key(WORKFLOWS, ref("order-42"))
 POOL = Key(WORKER_POOLS, ref("orders"))
+SCAN = Key(ACTIVITIES, ref("scan"))
 
 
 class Desk:
@@ -150,6 +151,42 @@ async def test_jobs_and_pods_have_their_pool_looked_at(desk: Desk) -> None:
     desk.intake.notice_owned({"metadata": {"namespace": NAMESPACE, "name": "other"}})
 
     assert await desk.queued() == [POOL]
+
+
+async def test_jobs_and_pods_of_an_attempt_have_their_activity_looked_at(desk: Desk) -> None:
+    own = {"perdure.dev/activity": "scan"}
+    metadata = {"namespace": NAMESPACE, "name": "x", "annotations": own}
+    desk.intake.notice_owned({"kind": "Pod", "metadata": metadata})
+    assert await desk.queued() == [SCAN]
+
+    # Spaced, unless it tells of an end.
+    desk.intake.notice_owned({"kind": "Pod", "metadata": metadata})
+    assert await desk.queued() == []
+    desk.intake.notice_owned({"metadata": metadata, "status": {"phase": "Failed"}})
+    assert await desk.queued() == [SCAN]
+
+
+async def test_an_activity_that_shows_one_of_a_run_is_known_by_it(desk: Desk) -> None:
+    shows = {"workflowId": "order-42", "runId": "r1", "seq": 3}
+    body = stored(an_activity("scan", scheduledBy=shows))
+    desk.intake.notice_run(ACTIVITIES, "ADDED", body)
+    assert desk.world.shown.of_run("r1") == [SCAN]
+    assert desk.world.shown.seqs("r1") == {3}
+    assert desk.world.roster.find(NAMESPACE, "activity/scan") is None
+
+    desk.intake.notice_run(ACTIVITIES, "MODIFIED", {**body, "status": {"phase": "Succeeded"}})
+    assert desk.world.shown.of_run("r1") == []
+
+
+async def test_what_is_shown_anew_is_not_forgotten_with_what_was_shown_before(desk: Desk) -> None:
+    other = Key(ACTIVITIES, ref("other"))
+    desk.world.shown.put(SCAN, "r1", 3)
+    desk.world.shown.put(other, "r1", 3)
+    desk.world.shown.remove(SCAN)
+    assert desk.world.shown.of_run("r1") == [other]
+
+    desk.world.forget(other)
+    assert desk.world.shown.seqs("r1") == frozenset()
 
 
 async def test_a_pool_tells_only_those_that_say_otherwise(desk: Desk) -> None:

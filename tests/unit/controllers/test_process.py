@@ -29,6 +29,7 @@ def test_options_have_defaults() -> None:
     assert options.worker_server == "http://127.0.0.1:7233"
     assert options.namespaces == ()
     assert options.liveness_port == 8081
+    assert options.show_after.total_seconds() == 2
 
 
 def test_namespaces_may_be_given_more_than_once() -> None:
@@ -43,6 +44,7 @@ def test_namespaces_may_be_given_more_than_once() -> None:
         pytest.param([], id="nothing"),
         pytest.param([*NEEDED, "--qps", "0"], id="no-calls"),
         pytest.param([*NEEDED, "--workers", "0"], id="no-workers"),
+        pytest.param([*NEEDED, "--show-after", "-1"], id="shown-before-it-begins"),
     ],
 )
 def test_wrong_options_end_the_process_with_words(

@@ -2,12 +2,14 @@
 
 from datetime import UTC, timedelta, timezone
 
+import msgspec
 import pytest
 
 from perdure.protocol import events as ev
 from perdure.protocol.failures import ActivityInfo, ApplicationInfo, Failure, RetryState
 from perdure.protocol.lines import HistoryLines, duration_text, failure_text, payload_value
 from perdure.protocol.payloads import Payload
+from perdure.protocol.placements import Placement
 
 BEGIN = 1_700_000_000_000  # 2023-11-14 22:13:20 UTC
 HOUR = 3_600_000
@@ -87,6 +89,23 @@ CASES = {
             )
         ],
         "ActivityScheduled: charge (VISA)",
+    ),
+    "container": (
+        [
+            ev.ActivityScheduled(
+                seq=1,
+                activity_id="1",
+                activity_type="scan",
+                task_queue="q",
+                summary="x.png",
+                placement=Placement(container=True, template={"image": "shop/scan:3"}),
+            ),
+        ],
+        "ActivityScheduled: scan (x.png), container of shop/scan:3",
+    ),
+    "activity in its own pod": (
+        [msgspec.structs.replace(SCHEDULED, placement=Placement())],
+        "ActivityScheduled: charge, in a pod of its own",
     ),
     "repeated activity": (
         [SCHEDULED, ev.ActivityStarted(seq=1, attempt=3, started=0, last_failure=CARD)],

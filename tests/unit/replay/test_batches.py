@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from perdure import activity, workflow
-from perdure.common import RetryPolicy
+from perdure.common import Pod, RetryPolicy
 from perdure.exceptions import (
     ActivityError,
     ApplicationError,
@@ -150,6 +150,11 @@ def test_no_items_are_an_empty_list_and_nothing_in_history() -> None:
         ),
         pytest.param(
             lambda: workflow.map_activities(double, [1]), "start_to_close_timeout", id="no-limit"
+        ),
+        pytest.param(
+            lambda: workflow.map_activities(double, [1], start_to_close_timeout=LIMIT, pod=Pod()),
+            "no pods of their own",
+            id="pod",
         ),
     ],
 )

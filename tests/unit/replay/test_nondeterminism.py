@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from perdure import workflow
+from perdure.common import Pod
 from perdure.exceptions import NondeterminismError
 from perdure.protocol import events as ev
 from perdure.protocol.events import HistoryEvent
@@ -62,6 +63,20 @@ async def other_activity() -> None:
 
 async def activity_with_id() -> None:
     await workflow.execute_activity("charge", activity_id="mine", start_to_close_timeout=LIMIT)
+
+
+async def container() -> None:
+    await workflow.execute_container("shop/charge:1", start_to_close_timeout=LIMIT)
+
+
+async def newer_container() -> None:
+    await workflow.execute_container(
+        "shop/charge:2", args=["--fast"], start_to_close_timeout=LIMIT, input=[1]
+    )
+
+
+async def activity_in_its_own_pod() -> None:
+    await workflow.execute_activity("charge", start_to_close_timeout=LIMIT, pod=Pod())
 
 
 async def second_timer_only() -> None:
@@ -128,6 +143,20 @@ async def not_cancelling() -> None:
             activity,
             "TimerStarted of 5 s (number 1)",
             "ScheduleActivity 'charge' with id '1' (number 1)",
+            3,
+        ),
+        (
+            container,
+            activity,
+            "ActivityScheduled 'charge' with id '1' as a container (number 1)",
+            "ScheduleActivity 'charge' with id '1' (number 1)",
+            3,
+        ),
+        (
+            activity_in_its_own_pod,
+            container,
+            "ActivityScheduled 'charge' with id '1' (number 1)",
+            "ScheduleActivity 'charge' with id '1' as a container (number 1)",
             3,
         ),
         (
@@ -238,6 +267,20 @@ def test_what_does_not_identify_a_command_may_be_changed() -> None:
     run = RunDriver(running(first)).play({"charge": lambda _: None})
 
     assert replay(run, running(second)).closed
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param(container, newer_container, id="image-and-arguments"),
+        pytest.param(activity, activity_in_its_own_pod, id="into-its-own-pod"),
+        pytest.param(activity_in_its_own_pod, activity, id="out-of-its-own-pod"),
+    ],
+)
+def test_where_work_is_run_may_be_changed(before: Code, after: Code) -> None:
+    run = RunDriver(running(before)).play({"charge": lambda *_: None})
+
+    assert replay(run, running(after)).closed
 
 
 def test_code_that_asks_for_fewer_steps_is_noticed_at_their_results() -> None:

@@ -33,6 +33,7 @@ def make_options(*, workflows=(), activities=(), activity_executor=None, **chang
         "debug_mode": False,
         "workflow_failures": (),
         "idle_after": None,
+        "once": False,
     }
     return WorkerOptions(**{**values, **changed})
 

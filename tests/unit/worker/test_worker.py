@@ -62,6 +62,13 @@ async def wait_for_shutdown() -> str:
 
 
 @activity.defn
+async def reply() -> str:
+    await asyncio.sleep(0.02)
+    seen.append(activity.is_worker_shutdown())
+    return "done"
+
+
+@activity.defn
 async def ignore_shutdown() -> str:
     seen.append("waiting")
     try:
@@ -251,6 +258,38 @@ async def test_a_worker_does_not_leave_while_it_holds_something(make, server):
     await peer.hear(ActivityReport)
     await peer.say(ReportAccepted(attempt=REF))
     await stopping
+    await running
+
+
+async def test_a_worker_for_one_activity_leaves_when_its_report_is_on_disk(make, server):
+    running = asyncio.create_task(make(once=True, activities=[reply]).run())
+    peer = await server.accept()
+    assert (peer.hello.workflow_slots, peer.hello.activity_slots) == (0, 1)
+    await peer.say(activity_task("reply"))
+    await peer.hear(Drain)
+    report = await peer.hear(ActivityReport)
+    assert report.failure is None
+    done, _ = await asyncio.wait({running}, timeout=0.08)
+    assert done == set()
+    await peer.say(ReportAccepted(attempt=REF))
+    await running
+    assert seen == [False], "the activity must not be told that its worker shuts down"
+
+
+async def test_a_worker_for_one_activity_waits_for_one_until_it_is_idle(make, server):
+    running = asyncio.create_task(make(once=True, idle_after=timedelta(milliseconds=200)).run())
+    peer = await server.accept()
+    await running
+    await peer.hear(Drain)
+
+
+async def test_a_worker_for_one_activity_leaves_when_it_does_not_know_it(make, server):
+    running = asyncio.create_task(make(once=True).run())
+    peer = await server.accept()
+    await peer.say(activity_task("nothing-like-it"))
+    report = await peer.hear(ActivityReport)
+    assert "not registered" in report.failure.message
+    await peer.say(ReportAccepted(attempt=REF))
     await running
 
 

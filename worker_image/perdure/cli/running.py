@@ -27,6 +27,7 @@ from perdure.protocol.messages import RunRef
 from perdure.protocol.payloads import Payloads
 from perdure.protocol.verbs import (
     DescribeRequest,
+    PendingActivity,
     ResultRequest,
     ResultResponse,
     RunDescription,
@@ -204,6 +205,15 @@ async def _result(service: Service, run_id: str, job: Job) -> ResultResponse:
     )
 
 
+def _what_of(activity: PendingActivity) -> str:
+    """Return what leaves no event: why it is tried again, or what it lacks."""
+    if activity.waits_for:
+        return f"waits for {activity.waits_for}"
+    if activity.last_failure is None:
+        return ""
+    return f"attempt {activity.attempt}, after {failure_text(activity.last_failure)}"
+
+
 @dataclass
 class Watch:
     """Prints what happens to a run, and notices when its code cannot go on."""
@@ -247,13 +257,10 @@ class Watch:
         )
         for each in now.pending_activities:
             attempt = (each.seq, each.attempt)
-            if each.last_failure is not None and attempt not in self._told_attempts:
+            told = _what_of(each)
+            if told and attempt not in self._told_attempts:
                 self._told_attempts.add(attempt)
-                why = failure_text(each.last_failure)
-                print_line(
-                    f"           {each.activity_type}: attempt {each.attempt}, after {why}",
-                    to_stderr=True,
-                )
+                print_line(f"           {each.activity_type}: {told}", to_stderr=True)
         for batch in now.pending_batches:
             progress = batch_line(batch)
             if self._told_batches.get(batch.seq) != progress:

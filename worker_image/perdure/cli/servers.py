@@ -41,6 +41,7 @@ class ServerOptions:
         given = ["--host", self.host, "--port", str(self.port), "--db", str(self.db)]
         # Whoever says --host to `dev` has decided who may reach it.
         given += ["--exit-with-stdin", "--log-level", self.log_level, "--insecure"]
+        given += ["--without-operator"]
         given += ["--lease", f"{self.lease:g}"] if self.lease is not None else []
         given += ["--release-leases"] if self.release_leases else []
         return given

@@ -29,6 +29,7 @@ from perdure.common import (
     to_millis,
 )
 from perdure.exceptions import UsageError
+from perdure.protocol.placements import Placement
 from perdure.protocol.verbs import (
     ActivityOptions,
     IdConflictPolicy,
@@ -186,6 +187,7 @@ class ActivityCalls(ClientBase):
             )
         reuse = options.get("id_reuse_policy", ActivityIDReusePolicy.ALLOW_DUPLICATE)
         conflict = options.get("id_conflict_policy", ActivityIDConflictPolicy.FAIL)
+        pod = options.get("pod")
         return StartRequest(
             namespace=self.namespace,
             workflow_id=options["id"],
@@ -199,6 +201,7 @@ class ActivityCalls(ClientBase):
                 schedule_to_start_timeout=to_millis(options.get("schedule_to_start_timeout")),
                 heartbeat_timeout=to_millis(options.get("heartbeat_timeout")),
                 retry_policy=(options.get("retry_policy") or RetryPolicy()).to_protocol(),
+                placement=Placement(template=pod.to_template()) if pod is not None else None,
             ),
             memo=await self.encode_memo(options.get("memo")),
             id_reuse_policy=IdReusePolicy[reuse.name],

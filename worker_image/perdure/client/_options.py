@@ -9,6 +9,7 @@ from typing import Any, Required, TypedDict
 from perdure.common import (
     ActivityIDConflictPolicy,
     ActivityIDReusePolicy,
+    Pod,
     RetryPolicy,
     WorkflowIDConflictPolicy,
     WorkflowIDReusePolicy,
@@ -63,6 +64,8 @@ class StartActivityOptions(TypedDict, total=False):
     id_reuse_policy: ActivityIDReusePolicy
     id_conflict_policy: ActivityIDConflictPolicy
     retry_policy: RetryPolicy | None
+    pod: Pod | None
+    """Run it in a pod of its own, made for it; needs an operator."""
     memo: Mapping[str, Any] | None
     request_id: str
     """Two starts with the same id are one; by default each call is a start of its own."""

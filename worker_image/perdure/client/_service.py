@@ -141,6 +141,18 @@ class Service:
     ) -> verbs.WatchResponse: ...
     @overload
     async def call(
+        self, request: verbs.TakeActivityRequest, *, timeout: timedelta | None = None
+    ) -> verbs.TakeActivityResponse: ...
+    @overload
+    async def call(
+        self, request: verbs.ReportActivityRequest, *, timeout: timedelta | None = None
+    ) -> verbs.Done: ...
+    @overload
+    async def call(
+        self, request: verbs.BeatActivityRequest, *, timeout: timedelta | None = None
+    ) -> verbs.BeatActivityResponse: ...
+    @overload
+    async def call(
         self, request: verbs.QueuesRequest, *, timeout: timedelta | None = None
     ) -> verbs.QueuesResponse: ...
     async def call(self, request: Any, *, timeout: timedelta | None = None) -> Any:

@@ -1,9 +1,10 @@
-"""What both sides of a call need: retry policies, id policies, raw values.
+"""What both sides of a call need: retry policies, id policies, pods, raw values.
 
 Names and meaning are Temporal's. Durations are :class:`datetime.timedelta` here and integer
 milliseconds in :mod:`perdure.protocol`; the conversions live on the types.
 """
 
+from perdure.common._pods import Pod
 from perdure.common._policies import (
     ActivityIDConflictPolicy,
     ActivityIDReusePolicy,
@@ -18,6 +19,7 @@ from perdure.common._values import RawValue
 __all__ = [
     "ActivityIDConflictPolicy",
     "ActivityIDReusePolicy",
+    "Pod",
     "QueryRejectCondition",
     "RawValue",
     "RetryPolicy",

@@ -12,6 +12,7 @@ import msgspec
 
 from perdure.protocol.failures import Failure
 from perdure.protocol.payloads import Millis, Payload, Payloads, RetryPolicy
+from perdure.protocol.placements import Placement
 
 
 class _Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag=True):
@@ -34,6 +35,8 @@ class ScheduleActivity(_Command, frozen=True, kw_only=True, omit_defaults=True):
     retry_policy: RetryPolicy = RetryPolicy()
     headers: dict[str, Payload] = {}
     summary: str = ""
+    placement: Placement | None = None
+    """Set when it has a pod of its own."""
 
 
 class ScheduleBatch(_Command, frozen=True, kw_only=True, omit_defaults=True):

@@ -31,6 +31,7 @@ from perdure.protocol.batch_events import BatchScheduled as BatchScheduled  # no
 from perdure.protocol.failures import Failure, RetryState
 from perdure.protocol.items import ItemResult as ItemResult  # noqa: PLC0414 - part of the events
 from perdure.protocol.payloads import Millis, Payload, Payloads, RetryPolicy
+from perdure.protocol.placements import Placement
 from perdure.protocol.retries import KeyRange, Retried
 
 
@@ -107,6 +108,7 @@ class ActivityScheduled(_Event, frozen=True, kw_only=True, omit_defaults=True):
     retry_policy: RetryPolicy = RetryPolicy()
     headers: dict[str, Payload] = {}
     summary: str = ""
+    placement: Placement | None = None
 
 
 class ActivityStarted(_Event, frozen=True, kw_only=True, omit_defaults=True):

@@ -15,6 +15,7 @@ from typing import Any
 from perdure.protocol import events as ev
 from perdure.protocol.failures import ActivityInfo, ApplicationInfo, Failure, RetryState
 from perdure.protocol.payloads import Millis, Payload, Payloads
+from perdure.protocol.placements import Placement
 
 MAX_VALUE = 200
 """Characters of a value or a message that a line shows."""
@@ -70,7 +71,8 @@ class HistoryLines:
     def _detail(self, event: ev.Event) -> str:
         match event:
             case ev.ActivityScheduled(activity_type=name, summary=summary):
-                return self._named(event.seq, f"{name} ({summary})" if summary else name)
+                named = self._named(event.seq, f"{name} ({summary})" if summary else name)
+                return named + _placement_text(event.placement)
             case ev.ActivityStarted(attempt=attempt, last_failure=failure):
                 why = f", after {failure_text(failure)}" if failure else ""
                 return f": {self._name(event.seq)}, attempt {attempt}{why}"
@@ -133,6 +135,14 @@ class HistoryLines:
 
     def _name(self, seq: int) -> str:
         return self._names.get(seq, f"#{seq}")
+
+
+def _placement_text(placement: Placement | None) -> str:
+    if placement is None:
+        return ""
+    if placement.container:
+        return f", container of {_short(str(placement.template.get('image', '?')))}"
+    return ", in a pod of its own"
 
 
 def _step_detail(event: ev.StepCompleted | ev.StepFailed) -> str:

@@ -13,14 +13,22 @@ from perdure.protocol.events import HistoryEvent
 from perdure.protocol.failures import Failure
 from perdure.protocol.items import PendingBatch as PendingBatch  # noqa: PLC0414 - part of the verbs
 from perdure.protocol.payloads import Millis, Payload, Payloads, RetryPolicy
+from perdure.protocol.pending import PendingActivity as PendingActivity  # noqa: PLC0414 - part of the verbs
+from perdure.protocol.placements import Placement
 from perdure.protocol.queues import QueueDescription as QueueDescription  # noqa: PLC0414 - part of the verbs
 from perdure.protocol.queues import VersionDescription as VersionDescription  # noqa: PLC0414 - part of the verbs
 from perdure.protocol.queues import WorkerDescription as WorkerDescription  # noqa: PLC0414 - part of the verbs
 from perdure.protocol.refusals import ErrorResponse as ErrorResponse  # noqa: PLC0414 - part of the verbs
+from perdure.protocol.requests import TargetRequest as TargetRequest  # noqa: PLC0414 - part of the verbs
 from perdure.protocol.retries import Retried, RetryPoint, RetryResponse
 from perdure.protocol.statuses import IdConflictPolicy as IdConflictPolicy  # noqa: PLC0414 - part of the verbs
 from perdure.protocol.statuses import IdReusePolicy as IdReusePolicy  # noqa: PLC0414 - part of the verbs
 from perdure.protocol.statuses import RunStatus as RunStatus  # noqa: PLC0414 - part of the verbs
+from perdure.protocol.taking import BeatActivityRequest as BeatActivityRequest  # noqa: PLC0414 - part of the verbs
+from perdure.protocol.taking import BeatActivityResponse as BeatActivityResponse  # noqa: PLC0414 - part of the verbs
+from perdure.protocol.taking import ReportActivityRequest as ReportActivityRequest  # noqa: PLC0414 - part of the verbs
+from perdure.protocol.taking import TakeActivityRequest as TakeActivityRequest  # noqa: PLC0414 - part of the verbs
+from perdure.protocol.taking import TakeActivityResponse as TakeActivityResponse  # noqa: PLC0414 - part of the verbs
 
 
 class _Verb(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -69,6 +77,7 @@ class ActivityOptions(_Verb, frozen=True, kw_only=True, omit_defaults=True):
     start_to_close_timeout: Millis | None = None
     heartbeat_timeout: Millis | None = None
     retry_policy: RetryPolicy = RetryPolicy()
+    placement: Placement | None = None
 
 
 class StartResponse(_Verb, frozen=True, kw_only=True, omit_defaults=True):
@@ -77,14 +86,6 @@ class StartResponse(_Verb, frozen=True, kw_only=True, omit_defaults=True):
     run_id: str
     started: bool = True
     """False when it was there before (same request, or ``USE_EXISTING``)."""
-
-
-class TargetRequest(_Verb, frozen=True, kw_only=True, omit_defaults=True):
-    """Which run: the newest of the id unless ``run_id`` is given."""
-
-    namespace: str
-    workflow_id: str
-    run_id: str = ""
 
 
 class SignalRequest(TargetRequest, frozen=True, kw_only=True, omit_defaults=True):
@@ -181,23 +182,6 @@ class DescribeRequest(TargetRequest, frozen=True, kw_only=True, omit_defaults=Tr
     """Tell the history as well, if it has no more bytes than this."""
     last_events: int = 0
     """Of a longer history, tell the last so many events."""
-
-
-class PendingActivity(_Verb, frozen=True, kw_only=True, omit_defaults=True):
-    """An activity that a run waits for."""
-
-    seq: int
-    activity_id: str
-    activity_type: str
-    state: str
-    """``Scheduled``, ``Started``, ``BackingOff`` or ``CancelRequested``."""
-    attempt: int
-    scheduled: Millis
-    started: Millis | None = None
-    next_attempt: Millis | None = None
-    last_failure: Failure | None = None
-    heartbeat_details: Payloads = ()
-    identity: str = ""
 
 
 class RunSummary(_Verb, frozen=True, kw_only=True, omit_defaults=True):
@@ -375,7 +359,7 @@ class SetCurrentVersionRequest(_Verb, frozen=True, kw_only=True, omit_defaults=T
     """Older versions whose workers go on serving the runs that are pinned to them."""
 
 
-VERBS: dict[type[_Verb], tuple[str, type[msgspec.Struct]]] = {
+VERBS: dict[type[msgspec.Struct], tuple[str, type[msgspec.Struct]]] = {
     StartRequest: ("start", StartResponse),
     SignalRequest: ("signal", Done),
     QueryRequest: ("query", QueryResponse),
@@ -386,6 +370,9 @@ VERBS: dict[type[_Verb], tuple[str, type[msgspec.Struct]]] = {
     RetryRequest: ("retry", RetryResponse),
     ResultRequest: ("result", ResultResponse),
     DescribeRequest: ("describe", RunDescription),
+    TakeActivityRequest: ("take-activity", TakeActivityResponse),
+    ReportActivityRequest: ("report-activity", Done),
+    BeatActivityRequest: ("beat-activity", BeatActivityResponse),
     HistoryRequest: ("history", HistoryResponse),
     ImportRequest: ("import", ImportResponse),
     ListRequest: ("list", ListResponse),

@@ -16,6 +16,7 @@ from perdure.protocol import commands as cmd
 from perdure.protocol import events as ev
 from perdure.protocol.commands import Command
 from perdure.protocol.events import Event, HistoryEvent, event_name
+from perdure.protocol.placements import Placement
 from perdure.replay._history import RecordedActivation
 
 _EVENT_OF: dict[type, type] = {
@@ -93,6 +94,8 @@ def _describe(kind: str, subject: Any) -> str:
         parts.append(f"for {len(subject.items)} items")
     if activity_id := getattr(subject, "activity_id", ""):
         parts.append(f"with id {activity_id!r}")
+    if _is_container(subject):
+        parts.append("as a container")
     if delay := getattr(subject, "delay", 0):
         parts.append(f"of {delay / 1000:g} s")
     if seq := getattr(subject, "seq", 0):
@@ -110,16 +113,23 @@ def _describe_end(activation: RecordedActivation) -> str:
     return f"WorkflowTaskCompleted followed by {commands}"
 
 
+def _identity(activity: ev.ActivityScheduled | cmd.ScheduleActivity) -> tuple[str, str, bool]:
+    return activity.activity_type, activity.activity_id, _is_container(activity)
+
+
+def _is_container(subject: Any) -> bool:
+    # Where registered code runs may change under way; a container is other work altogether.
+    placement: Placement | None = getattr(subject, "placement", None)
+    return placement is not None and placement.container
+
+
 def _fits(event: Event, command: Command) -> bool:
     if type(event) is not _EVENT_OF[type(command)]:
         return False
     if getattr(event, "seq", 0) != getattr(command, "seq", 0):
         return False
     if isinstance(event, ev.ActivityScheduled) and isinstance(command, cmd.ScheduleActivity):
-        return (event.activity_type, event.activity_id) == (
-            command.activity_type,
-            command.activity_id,
-        )
+        return _identity(event) == _identity(command)
     if isinstance(event, ev.BatchScheduled) and isinstance(command, cmd.ScheduleBatch):
         return (event.activity_type, event.activity_id, len(event.items)) == (
             command.activity_type,

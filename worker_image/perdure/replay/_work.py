@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from perdure.exceptions import CancelledError, PayloadTooLargeError
+from perdure.exceptions import CancelledError, PayloadTooLargeError, UsageError
 from perdure.protocol import commands as cmd
 from perdure.protocol.payloads import Payload
 from perdure.replay._asked import StepInvocation
@@ -41,18 +41,22 @@ class Work:
         self._run.assert_writable("start an activity")
         seq = self._run.next_seq()
         activity_id = request.activity_id or str(seq)
+        given = self._encode(request.args, f"activity {request.name!r}")
+        if request.placement is not None and request.placement.container:
+            _check_json(given, request.name)
         command = cmd.ScheduleActivity(
             seq=seq,
             activity_id=activity_id,
             activity_type=request.name,
             task_queue=request.task_queue,
-            input=self._encode(request.args, f"activity {request.name!r}"),
+            input=given,
             schedule_to_close_timeout=request.schedule_to_close_timeout,
             schedule_to_start_timeout=request.schedule_to_start_timeout,
             start_to_close_timeout=request.start_to_close_timeout,
             heartbeat_timeout=request.heartbeat_timeout,
             retry_policy=request.retry_policy,
             summary=request.summary,
+            placement=request.placement,
         )
         handle: ActivityHandle[Any] = ActivityHandle(
             loop=self._loop, key=self._loop.next_key(), seq=seq, on_cancel=self._cancel_activity
@@ -214,6 +218,16 @@ class Work:
             # Also when the code catches it: the same would happen again on every worker.
             self._run.fail_task(error)
             raise
+
+
+def _check_json(values: tuple[Payload, ...], name: str) -> None:
+    for number, value in enumerate(values, 1):
+        encoding = value.metadata.get("encoding", b"").decode()
+        if not encoding.startswith("json/") and encoding != "binary/null":
+            raise UsageError(
+                f"input {number} of container {name!r} becomes {encoding or 'bytes'}, and a "
+                "container reads JSON: give what JSON can hold"
+            )
 
 
 def _raise_cancelled(wait: ActivityWait | BatchWait) -> bool:

@@ -45,6 +45,7 @@ class Activities:
         """Attempts that the server itself said were over: it will refuse their reports."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._settled = asyncio.Event()
+        self._begun = asyncio.Event()
 
     @property
     def held(self) -> tuple[AttemptRef, ...]:
@@ -55,6 +56,7 @@ class Activities:
         """Start an attempt."""
         if task.attempt in self._running or task.attempt in self._reported:
             return  # handed out again after a reconnection; it is on its way
+        self._begun.set()
         registered = self._registry.find_activity(task.activity_type)
         if registered is None:
             self._refuse(task)
@@ -116,6 +118,10 @@ class Activities:
         """Report for those that do not stop."""
         for attempt in list(self._running.values()):
             attempt.give_up("the worker is shutting down and did not wait for it any longer")
+
+    async def wait_until_begun(self) -> None:
+        """Wait until there was an attempt."""
+        await self._begun.wait()
 
     async def wait_until_ended(self) -> None:
         """Wait until no attempt runs."""

@@ -64,6 +64,7 @@ class WorkerOptions:
     debug_mode: bool
     workflow_failures: tuple[type[BaseException], ...]
     idle_after: timedelta | None
+    once: bool
 
     def __post_init__(self) -> None:
         if not self.task_queue:

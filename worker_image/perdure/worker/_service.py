@@ -94,14 +94,16 @@ class Service:
         self._watchdog.start()
         stream = asyncio.create_task(self._stream.run(), name="perdure stream")
         until_idle = asyncio.create_task(self._wait_until_idle(), name="perdure idle clock")
+        once = asyncio.create_task(self._wait_until_done_once(), name="perdure once")
         stopped = asyncio.create_task(self._stop.wait(), name="perdure stop")
+        ends = {stream, until_idle, once, stopped}
         try:
-            await asyncio.wait({stream, until_idle, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if not stream.done():
                 await self._leave()
         finally:
             self._shutdown.set()
-            await _end(until_idle, stopped)
+            await _end(until_idle, once, stopped)
             self._abandon()
             await _end(stream)
             self._watchdog.stop()
@@ -150,6 +152,15 @@ class Service:
                 return
             await asyncio.sleep(left)
 
+    async def _wait_until_done_once(self) -> None:
+        """Return when an attempt has been run and reported; never for a worker that stays."""
+        if not self._options.once:
+            await asyncio.Event().wait()
+        await self._activities.wait_until_begun()
+        await self._session.drain()
+        await self._activities.wait_until_ended()
+        await self._activities.wait_until_acknowledged()
+
     def _hello(self, held: tuple[AttemptRef, ...]) -> Hello:
         options = self._options
         return Hello(
@@ -160,8 +171,8 @@ class Service:
             build_id=options.build_id,
             workflow_types=tuple(options.registry.workflows),
             activity_types=tuple(options.registry.activities),
-            workflow_slots=options.workflow_slots,
-            activity_slots=options.activity_slots,
+            workflow_slots=0 if options.once else options.workflow_slots,
+            activity_slots=1 if options.once else options.activity_slots,
             held=held,
         )
 

@@ -54,6 +54,8 @@ class Worker:
             for every workflow. By default another exception fails the task, which is tried again.
         on_fatal_error: Awaited with the error that ends the worker.
         idle_after: The worker leaves by itself when it has held nothing for that long.
+        once: It takes one attempt of an activity, nothing else, and leaves when the report of that
+            is on disk: the worker of an activity with a pod of its own.
 
     Raises:
         UsageError: something in this cannot work; the message says what to write instead.
@@ -80,6 +82,7 @@ class Worker:
         workflow_failure_exception_types: Sequence[type[BaseException]] = (),
         on_fatal_error: Callable[[BaseException], Awaitable[None]] | None = None,
         idle_after: timedelta | None = None,
+        once: bool = False,
     ) -> None:
         registry = register(workflows, activities)
         self._options = WorkerOptions(
@@ -100,6 +103,7 @@ class Worker:
             debug_mode=debug_mode or bool(os.environ.get("PERDURE_DEBUG")),
             workflow_failures=tuple(workflow_failure_exception_types),
             idle_after=idle_after,
+            once=once,
         )
         self._on_fatal_error = on_fatal_error
         self._service: Service | None = None
@@ -123,7 +127,7 @@ class Worker:
         return self._running is not None and self._running.done()
 
     async def run(self) -> None:
-        """Run until :meth:`shutdown`, SIGTERM, or ``idle_after``.
+        """Run until :meth:`shutdown`, SIGTERM, ``idle_after``, or the end of what ``once`` takes.
 
         SIGTERM is listened to only where nobody else does, on the main thread. Cancelling this
         call shuts the worker down too; cancelling it again does not wait for that.

@@ -3,7 +3,8 @@
 A workflow is a class marked with :func:`defn` whose :func:`run` coroutine reads like any other.
 While it runs it may use the functions of this package and ordinary asyncio; everything that it
 waits for is recorded, so that the same code on the same history takes the same path on any worker.
-Side effects belong in :func:`step` (light, in the same worker) and :func:`execute_activity`.
+Side effects belong in :func:`step` (light, in the same worker), :func:`execute_activity`, and, for
+any image in any language, :func:`execute_container`.
 """
 
 from perdure.exceptions import NondeterminismError
@@ -18,6 +19,7 @@ from perdure.workflow._activity_methods import (
 from perdure.workflow._batch_handle import Batch, BatchItem, BatchProgress
 from perdure.workflow._batches import map_activities
 from perdure.workflow._clock import now, random, sleep, time, time_ns, uuid4
+from perdure.workflow._containers import ContainerConfig, execute_container, start_container
 from perdure.workflow._decorators import defn, init, query, run, signal
 from perdure.workflow._definition import HandlerUnfinishedPolicy, UnfinishedSignalHandlersWarning
 from perdure.workflow._errors import ReadOnlyContextError
@@ -61,6 +63,7 @@ __all__ = [
     "Batch",
     "BatchItem",
     "BatchProgress",
+    "ContainerConfig",
     "ForbiddenCallError",
     "HandlerUnfinishedPolicy",
     "Info",
@@ -77,6 +80,7 @@ __all__ = [
     "execute_activity",
     "execute_activity_class",
     "execute_activity_method",
+    "execute_container",
     "execute_local_activity",
     "get_dynamic_query_handler",
     "get_dynamic_signal_handler",
@@ -105,6 +109,7 @@ __all__ = [
     "start_activity",
     "start_activity_class",
     "start_activity_method",
+    "start_container",
     "start_local_activity",
     "step",
     "time",

@@ -13,7 +13,7 @@ from perdure.exceptions import ActivityError, UsageError
 from perdure.protocol.items import MAX_ITEMS
 from perdure.workflow._batch_handle import Batch
 from perdure.workflow._options import ActivityConfig, activity_request
-from perdure.workflow._requests import BatchRequest
+from perdure.workflow._requests import ActivityRequest, BatchRequest
 from perdure.workflow._runtime import current
 from perdure.workflow._types import UNSET, A, AsyncOneArg, R, SyncOneArg
 
@@ -102,13 +102,22 @@ def map_activities(
         UsageError: it names no activity, has no time limit, or cannot be a batch.
     """
     request = BatchRequest(
-        activity=activity_request(activity, UNSET, (), result_type, options),
+        activity=_without_pod(activity_request(activity, UNSET, (), result_type, options)),
         items=_in_order(items),
         parallelism=_checked("parallelism", parallelism, least=1),
         tolerated_failures=_checked("tolerated_failures", tolerated_failures, least=0),
         streamed=stream,
     )
     return current().start_batch(request)
+
+
+def _without_pod(request: ActivityRequest) -> ActivityRequest:
+    if request.placement is not None:
+        raise UsageError(
+            "the items of a batch have no pods of their own: leave `pod` out, or call "
+            "execute_activity for each"
+        )
+    return request
 
 
 def _in_order(items: Iterable[Any]) -> tuple[Any, ...]:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypedDict
 
-from perdure.common import RetryPolicy, to_millis
+from perdure.common import Pod, RetryPolicy, to_millis
 from perdure.exceptions import UsageError
+from perdure.protocol.placements import Placement
 from perdure.workflow._requests import (
     DEFAULT_RETRY_POLICY,
     ActivityCancellationType,
@@ -31,6 +32,7 @@ class ActivityConfig(TypedDict, total=False):
     cancellation_type: ActivityCancellationType
     activity_id: str | None
     summary: str | None
+    pod: Pod | None
 
 
 def gather_args(arg: Any, args: Sequence[Any]) -> tuple[Any, ...]:
@@ -70,11 +72,11 @@ def result_type_of(activity: Any, result_type: Any | None) -> Any | None:
     return return_type_or_none(activity)
 
 
-def check_options(options: Mapping[str, Any], allowed: type) -> None:
+def check_options(options: Mapping[str, Any], allowed: type, *, what: str = "an activity") -> None:
     """Refuse unknown options as Python refuses unknown arguments."""
     unknown = options.keys() - allowed.__annotations__.keys()
     if unknown:
-        raise TypeError(f"unknown option {min(unknown)!r} of an activity")
+        raise TypeError(f"unknown option {min(unknown)!r} of {what}")
 
 
 def activity_request(
@@ -90,7 +92,29 @@ def activity_request(
         UsageError: it names no activity, or has no time limit.
     """
     check_options(options, ActivityConfig)
-    name = activity_name(activity)
+    pod = options.get("pod")
+    return timed_request(
+        activity_name(activity),
+        gather_args(arg, args),
+        result_type_of(activity, result_type),
+        options,
+        placement=Placement(template=pod.to_template()) if pod is not None else None,
+    )
+
+
+def timed_request(
+    name: str,
+    args: tuple[Any, ...],
+    result_type: Any | None,
+    options: ActivityConfig,
+    *,
+    placement: Placement | None,
+) -> ActivityRequest:
+    """Return what is asked for under a name.
+
+    Raises:
+        UsageError: it has no time limit.
+    """
     whole = options.get("schedule_to_close_timeout")
     attempt = options.get("start_to_close_timeout")
     if whole is None and attempt is None:
@@ -101,8 +125,8 @@ def activity_request(
     policy = options.get("retry_policy")
     return ActivityRequest(
         name=name,
-        args=gather_args(arg, args),
-        result_type=result_type_of(activity, result_type),
+        args=args,
+        result_type=result_type,
         task_queue=options.get("task_queue") or "",
         schedule_to_close_timeout=to_millis(whole),
         schedule_to_start_timeout=to_millis(options.get("schedule_to_start_timeout")),
@@ -112,4 +136,5 @@ def activity_request(
         cancellation_type=options.get("cancellation_type", ActivityCancellationType.TRY_CANCEL),
         activity_id=options.get("activity_id") or "",
         summary=options.get("summary") or "",
+        placement=placement,
     )

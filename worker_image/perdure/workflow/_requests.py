@@ -14,6 +14,7 @@ from enum import IntEnum
 from typing import Any, TypeVar
 
 from perdure.protocol.payloads import Millis, RetryPolicy
+from perdure.protocol.placements import Placement
 
 T = TypeVar("T")
 DEFAULT_RETRY_POLICY = RetryPolicy()
@@ -47,6 +48,8 @@ class ActivityRequest:
     activity_id: str = ""
     """Empty means: made from its number."""
     summary: str = ""
+    placement: Placement | None = None
+    """Set when it has a pod of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

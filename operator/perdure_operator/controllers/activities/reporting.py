@@ -11,6 +11,7 @@ from perdure_operator.cluster import ACTIVITIES
 from perdure_operator.controllers.actions import Action, write_status
 from perdure_operator.controllers.activities.batches import facts_of_batch, has_begun, open_batch
 from perdure_operator.controllers.activities.observing import ActivityView, activity_id
+from perdure_operator.controllers.placements.judging import judge_attempt
 from perdure_operator.controllers.runs import NoRun, RunFacts
 from perdure_operator.controllers.values import (
     NotShownError,
@@ -58,6 +59,7 @@ def report(view: ActivityView) -> ActivityStatus:
     }
     if isinstance(view.run, RunFacts):
         fields |= _of_run(view.run)
+        fields |= of_attempt(view)
         fields |= facts_of_batch(view.activity.spec, before, view.run)
     if phase.is_final and "completion_time" not in fields:
         fields["completion_time"] = before.completion_time or view.now
@@ -109,12 +111,16 @@ def _judge_open(view: ActivityView, run: RunFacts) -> tuple[ActivityPhase, Verdi
         reason, message = Reason.RUNNING, what
     else:
         reason, message = Reason.PENDING, "it waits for a worker, or for its next attempt"
-    stalled = _no_pool(view) if view.pool is None else None
+    stalled = _no_pool(view) if view.pool is None and not view.is_container else None
+    own = judge_attempt(view.attempts) if view.attempts is not None else None
+    if own is not None and reason in {Reason.RUNNING, Reason.PENDING}:
+        phase = ActivityPhase.RUNNING if own.is_running else ActivityPhase.PENDING
+        reason, message, stalled = own.reason, own.message, own.stalled or stalled
     return phase, Verdict(
         ready=false(reason, message),
         reconciling=true(reason, message),
         stalled=stalled,
-        workers=_workers(view),
+        workers=None if view.seen is not None else _workers(view),
     )
 
 
@@ -133,7 +139,7 @@ def _judge_without_run(view: ActivityView) -> tuple[ActivityPhase, Verdict]:
     if spec.cancel:
         message = "it was canceled before it was started"
         return ActivityPhase.CANCELED, finished(Reason.CANCELED, message, well=False)
-    stalled = _no_pool(view) if view.pool is None else None
+    stalled = _no_pool(view) if view.pool is None and not view.is_container else None
     return ActivityPhase.PENDING, pending(what, stalled)
 
 
@@ -193,6 +199,14 @@ def _of_result(run: RunFacts) -> dict[str, Any]:
         return {"result": to_json(run.result.result, limit=RESULT_LIMIT_BYTES)}
     except NotShownError:
         return {"result_omitted": True}
+
+
+def of_attempt(view: ActivityView) -> dict[str, Any]:
+    """Return what the status says of the pod of the attempt that is under way."""
+    if view.attempts is None:
+        return {"job": None} if view.seen is not None else {}
+    own = judge_attempt(view.attempts)
+    return {"job": own.job, "worker": own.worker or view.activity.status.worker}
 
 
 def _open_activity(run: RunFacts) -> PendingActivity | None:

@@ -127,7 +127,7 @@ def _trouble(status: Manifest) -> Trouble | None:
             return Trouble(reason=Reason.CRASHING, message=_join(said, message))
     for condition in status.get("conditions", ()):
         if condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable":
-            message = _join("no node takes the worker's pod", condition.get("message", ""))
+            message = _join("no node takes the pod", condition.get("message", ""))
             return Trouble(reason=Reason.UNSCHEDULABLE, message=message)
     return None
 

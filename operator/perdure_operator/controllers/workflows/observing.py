@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from perdure.protocol.retries import RetryPoint
 from perdure_operator.controllers.actions import (
@@ -21,6 +22,11 @@ from perdure_operator.model import Workflow
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowView(RunView[Workflow]):
     """A Workflow and its run, at one moment."""
+
+    shown: frozenset[int] = frozenset()
+    """Which activities of the run have an Activity that shows them."""
+    show_after: timedelta = timedelta(seconds=2)
+    """After how long the others get one."""
 
     @property
     def workflow(self) -> Workflow:

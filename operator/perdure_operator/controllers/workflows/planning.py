@@ -18,6 +18,7 @@ from perdure_operator.controllers.actions import (
     set_finalizer,
     write_status,
 )
+from perdure_operator.controllers.activities.showing import Showing, plan_showing
 from perdure_operator.controllers.expiring import expire, time_to_live
 from perdure_operator.controllers.runs import NoRun, RunFacts
 from perdure_operator.controllers.steering import IDENTITY, cancel_run, resume_run, suspend_run
@@ -109,8 +110,22 @@ def _plan_run(view: WorkflowView, run: RunFacts) -> Plan:
     if told:
         return Plan(actions=told, look_at_once=True)
     blocked = view.object_refused.message if view.object_refused else ""
-    actions = [*write_report(view), *_finalizer(view)]
-    return Plan(actions=actions, again=RESYNC, blocked=blocked)
+    showing = _show(view, run)
+    actions = [*write_report(view), *_finalizer(view), *showing.actions]
+    return Plan(actions=actions, again=min(RESYNC, showing.again or RESYNC), blocked=blocked)
+
+
+def _show(view: WorkflowView, run: RunFacts) -> Plan:
+    """Return the Activities for what has been open for long."""
+    # What the run outlives must not take the pods of its activities along.
+    is_owner = view.workflow.spec.deletion_policy is not DeletionPolicy.ORPHAN
+    showing = Showing(
+        now=view.now,
+        show_after=view.show_after,
+        shown=view.shown,
+        owner=view.workflow if is_owner else None,
+    )
+    return plan_showing(run.description, showing)
 
 
 def _plan_end(view: WorkflowView) -> Plan:

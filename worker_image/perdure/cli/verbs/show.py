@@ -102,11 +102,13 @@ def head(run: RunDescription, now: int) -> list[str]:
 
 
 def pending(run: RunDescription, now: int) -> list[str]:
-    """Return what is said of open batches, and of activities that are being tried again."""
+    """Return what is said of batches, and of activities that are tried again or lack something."""
     from perdure.protocol.lines import duration_text, failure_text
 
     lines = [batch_line(each) for each in run.pending_batches]
     for each in run.pending_activities:
+        if each.waits_for:
+            lines.append(f"{each.activity_type}: waits for {each.waits_for}")
         if each.last_failure is None:
             continue
         wait = max(0, (each.next_attempt or now) - now) // 1000 * 1000

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
@@ -38,6 +38,10 @@ def worker(  # noqa: PLR0913, PLR0917 - one parameter an option
             show_default="never",
         ),
     ] = "",
+    once: Annotated[
+        bool,
+        typer.Option("--once", help="Take one activity, and leave when it has been reported."),
+    ] = False,
     build_id: Annotated[
         str, typer.Option(envvar="PERDURE_BUILD_ID", help="Which version of the code this is.")
     ] = "",
@@ -62,21 +66,36 @@ def worker(  # noqa: PLR0913, PLR0917 - one parameter an option
     definitions = load_definitions(modules)
     try:
         asyncio.run(
-            _work(definitions, address, namespace, task_queue, slots, idle, build_id or None)
+            _work(
+                definitions,
+                address,
+                namespace,
+                _Options(
+                    task_queue=task_queue,
+                    max_concurrent_activities=slots,
+                    max_concurrent_workflow_tasks=slots,
+                    idle_after=idle,
+                    once=once,
+                    build_id=build_id or None,
+                ),
+            )
         )
     except KeyboardInterrupt:
         typer.echo("stopped", err=True)
 
 
-async def _work(
-    definitions: Definitions,
-    address: str,
-    namespace: str,
-    task_queue: str,
-    slots: int,
-    idle: timedelta | None,
-    build_id: str | None,
-) -> None:
+class _Options(TypedDict):
+    """Of the worker, as it takes them."""
+
+    task_queue: str
+    max_concurrent_activities: int
+    max_concurrent_workflow_tasks: int
+    idle_after: timedelta | None
+    once: bool
+    build_id: str | None
+
+
+async def _work(definitions: Definitions, address: str, namespace: str, options: _Options) -> None:
     from perdure.cli.access import current_access
     from perdure.client import Client
     from perdure.exceptions import UsageError
@@ -90,13 +109,9 @@ async def _work(
         )
         await Worker(
             client,
-            task_queue=task_queue,
             workflows=definitions.workflows,
             activities=definitions.activities,
-            max_concurrent_activities=slots,
-            max_concurrent_workflow_tasks=slots,
-            idle_after=idle,
-            build_id=build_id,
+            **options,
         ).run()
     except UsageError as error:
         raise CommandError(str(error)) from None
