@@ -192,6 +192,25 @@ def test_a_batch_with_one_failure_too_many_fails(operator: Operator) -> None:
     assert "stumbled" in status["lastFailure"]["cause"]
 
 
+def test_a_fan_out_over_ten_thousand_items_is_one_activity_of_its_workflow(
+    operator: Operator,
+) -> None:
+    operator.apply(POOL, a_workflow(type="Squares", input=[10_000]))
+    operator.start_worker(operator.the_job())
+    operator.cluster.wait_for(
+        "condition=Complete", f"workflow/{NAME}", namespace=operator.namespace, timeout=120
+    )
+
+    status = operator.get("workflow", NAME)["status"]
+    assert status["result"] == sum(number * number for number in range(10_000))
+    assert status["history"]["events"] < 50
+    (shown,) = operator.items("activities")
+    name = shown["metadata"]["name"]
+    assert shown["metadata"]["ownerReferences"][0]["name"] == NAME
+    operator.phase("activity", name, "Succeeded")
+    assert operator.get("activity", name)["status"]["progress"] == "10000/10000"
+
+
 def test_a_worker_that_crashes_is_said_and_another_is_made(operator: Operator) -> None:
     operator.apply(POOL, WORKFLOW)
     job = operator.the_job()

@@ -51,6 +51,21 @@ class Hello:
     @workflow.signal
     def approve(self) -> None:
         self.approved = True
+
+
+@workflow.defn(name="Squares")
+class Squares:
+    @workflow.run
+    async def run(self, number: int) -> int:
+        timeout = timedelta(seconds=10)
+        return sum(
+            await workflow.map_activities(square, range(number), start_to_close_timeout=timeout)
+        )
+
+
+@activity.defn(name="square")
+async def square(number: int) -> int:
+    return number * number
 """
 
 

@@ -216,6 +216,8 @@ class ActivityReconciler(RunReconciler[Activity, ActivityView]):
             seen = await self._pods.observe(activity, run.description.run_id, open_)
             view = replace(view, seen=seen)
         shown = activity.spec.scheduled_by
-        if shown is not None and open_ is None and view.seen is not None:
+        is_open = open_ is not None or view.shown_batch is not None
+        stays = view.seen is not None or view.is_batch
+        if shown is not None and not is_open and stays:
             view = replace(view, end=await find_end(self._world.server, run, shown.seq))
         return view

@@ -70,6 +70,8 @@ class ScheduledBy(SpecModel):
     """The run."""
     seq: Annotated[int, Field(ge=1)]
     """Which activity of the run: the number that its events in history have."""
+    items: Annotated[int, Field(ge=1)] | None = None
+    """How many items it has. Without it: it is one activity and no batch."""
 
 
 class ActivitySpec(SpecModel):

@@ -7,11 +7,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from perdure.protocol.events import TimerStarted
-from perdure.protocol.failures import ApplicationInfo
+from perdure.protocol.events import (
+    BatchCanceled,
+    BatchCompleted,
+    BatchFailed,
+    Event,
+    TimerStarted,
+)
+from perdure.protocol.failures import ApplicationInfo, Failure
 from perdure.protocol.payloads import Payload
 from perdure.protocol.placements import Placement
-from perdure.protocol.verbs import PendingActivity, StartRequest
+from perdure.protocol.verbs import PendingActivity, PendingBatch, StartRequest
 from perdure_operator.cluster import ACTIVITIES, JOBS, WORKFLOWS, InvalidError, Manifest
 from perdure_operator.controllers.intake import Intake
 from perdure_operator.controllers.keys import RUNS, key_of
@@ -295,3 +301,57 @@ async def test_looking_again_writes_nothing(stage: Stage) -> None:
         await stage.look_at_shown()
 
     assert len(stage.cluster.writes) == writes
+
+
+def a_batch(**fields: Any) -> PendingBatch:
+    batch = PendingBatch(
+        seq=7, activity_id="7", activity_type="resize", total=10_000, scheduled=START
+    )
+    return msgspec.structs.replace(batch, **fields)
+
+
+async def test_a_batch_of_ten_thousand_is_one_activity_that_counts(stage: Stage) -> None:
+    stage.server.run.batches = (a_batch(),)
+    await stage.look_at_workflow()
+    body = await stage.look_at_shown()
+    assert body["spec"]["type"] == "resize"
+    assert body["spec"]["scheduledBy"]["items"] == 10_000
+    assert body["status"]["phase"] == "Pending"
+
+    stage.server.run.batches = (a_batch(succeeded=4_000, failed=2, running=50),)
+    body = await stage.look_at_shown()
+    assert body["status"]["phase"] == "Running"
+    assert body["status"]["progress"] == "4002/10000"
+    writes = len(stage.cluster.writes)
+    stage.server.run.batches = (a_batch(succeeded=4_010, failed=2, running=50),)
+    await stage.look_at_shown()
+    assert len(stage.cluster.writes) == writes, "less than a hundredth of it is not news"
+
+
+@pytest.mark.parametrize(
+    ("end", "phase", "progress"),
+    [
+        (BatchCompleted(seq=7, succeeded=9_998, failed=2), "Succeeded", "10000/10000"),
+        (
+            BatchFailed(seq=7, failure=Failure(message="3 of 2"), succeeded=500, failed=3),
+            "Failed",
+            "503/10000",
+        ),
+        (BatchCanceled(seq=7, succeeded=500), "Canceled", "500/10000"),
+    ],
+    ids=["completed", "failed", "canceled"],
+)
+async def test_a_batch_that_ended_says_how_and_stays(
+    stage: Stage, end: Event, phase: str, progress: str
+) -> None:
+    stage.server.run.batches = (a_batch(succeeded=5, running=5),)
+    await stage.look_at_workflow()
+    await stage.look_at_shown()
+    stage.server.run.batches = ()
+    stage.server.run.record(end)
+
+    body = await stage.look_at_shown()
+    assert (body["status"]["phase"], body["status"]["progress"]) == (phase, progress)
+    assert body["status"]["itemsRunning"] == 0
+    await stage.look_at_workflow()
+    assert len(stage.cluster.all(ACTIVITIES)) == 1

@@ -49,17 +49,23 @@ def facts_of_batch(spec: ActivitySpec, before: ActivityStatus, run: RunFacts) ->
     total = len(spec.items)
     end = next((e.event for e in reversed(run.events) if isinstance(e.event, _ENDS)), None)
     if end is not None:
-        return _counts(total, end.succeeded, end.failed, running=0)
+        return counts_of_batch(total, end.succeeded, end.failed, running=0)
     batch = open_batch(run)
-    if batch is None or _is_shown(before, batch):
+    return {} if batch is None else facts_of_open(before, batch)
+
+
+def facts_of_open(before: ActivityStatus, batch: PendingBatch) -> dict[str, Any]:
+    """Return the fields of the status for an open batch; nothing when it says as much already."""
+    if _is_shown(before, batch):
         return {}
-    fields = _counts(total, batch.succeeded, batch.failed, running=batch.running)
+    fields = counts_of_batch(batch.total, batch.succeeded, batch.failed, running=batch.running)
     if batch.last_failure is not None:
         fields["last_failure"] = to_failure(batch.last_failure)
     return fields
 
 
-def _counts(total: int, succeeded: int, failed: int, *, running: int) -> dict[str, Any]:
+def counts_of_batch(total: int, succeeded: int, failed: int, *, running: int) -> dict[str, Any]:
+    """Return the fields that count its items."""
     return {
         "items_total": total,
         "items_succeeded": succeeded,

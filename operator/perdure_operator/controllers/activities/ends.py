@@ -1,4 +1,4 @@
-"""How an activity of a run ended, read from the run's history."""
+"""How an activity or a batch of a run ended, read from the run's history."""
 
 from __future__ import annotations
 
@@ -14,7 +14,15 @@ from perdure_operator.controllers.server import Server
 PAGE = 1000
 """Events that are read at once, looking back."""
 
-Closing = ev.ActivityCompleted | ev.ActivityFailed | ev.ActivityTimedOut | ev.ActivityCanceled
+Closing = (
+    ev.ActivityCompleted
+    | ev.ActivityFailed
+    | ev.ActivityTimedOut
+    | ev.ActivityCanceled
+    | ev.BatchCompleted
+    | ev.BatchFailed
+    | ev.BatchCanceled
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from perdure.protocol.verbs import PendingActivity
+from perdure.protocol.verbs import PendingActivity, PendingBatch
 from perdure_operator.controllers.activities.ends import ActivityEnd
 from perdure_operator.controllers.placements.attempts import PodsSeen
 from perdure_operator.controllers.placements.views import AttemptView
@@ -36,11 +36,24 @@ class ActivityView(RunView[Activity]):
         return self.activity.spec.type is None
 
     @property
+    def is_batch(self) -> bool:
+        """Whether it shows a batch."""
+        shown = self.activity.spec.scheduled_by
+        return shown is not None and shown.items is not None
+
+    @property
     def open_activity(self) -> PendingActivity | None:
         """The activity, as the server has it while it is not over."""
         if not isinstance(self.run, RunFacts):
             return None
         return find_open(self.activity, self.run)
+
+    @property
+    def shown_batch(self) -> PendingBatch | None:
+        """The batch that it shows, while it is not over."""
+        if not isinstance(self.run, RunFacts):
+            return None
+        return find_shown_batch(self.activity, self.run)
 
     @property
     def attempts(self) -> AttemptView | None:
@@ -74,4 +87,12 @@ def find_open(activity: Activity, run: RunFacts) -> PendingActivity | None:
     shown, pending = activity.spec.scheduled_by, run.description.pending_activities
     if shown is None:
         return next(iter(pending), None)
+    return next((each for each in pending if each.seq == shown.seq), None)
+
+
+def find_shown_batch(activity: Activity, run: RunFacts) -> PendingBatch | None:
+    """Return the batch that an Activity shows, if it is open."""
+    shown, pending = activity.spec.scheduled_by, run.description.pending_batches
+    if shown is None:
+        return None
     return next((each for each in pending if each.seq == shown.seq), None)

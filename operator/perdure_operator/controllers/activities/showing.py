@@ -1,8 +1,8 @@
 """Which activities of a run get an Activity that shows them.
 
-Those that anyone would look for: with a pod of their own, or open for long since their first
-attempt began. Waiting for a worker does not count, so a backlog of ten thousand runs does not
-become ten thousand objects.
+Those that anyone would look for: batches, those with a pod of their own, and those that are open
+for long since their first attempt began. Waiting for a worker does not count, so a backlog of ten
+thousand runs does not become ten thousand objects.
 """
 
 from __future__ import annotations
@@ -12,7 +12,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from perdure.protocol.verbs import PendingActivity, RunDescription, TakeActivityRequest
+from perdure.protocol.verbs import (
+    PendingActivity,
+    PendingBatch,
+    RunDescription,
+    TakeActivityRequest,
+)
 from perdure_operator.cluster import ACTIVITIES, Manifest
 from perdure_operator.controllers.actions import Action, CreateObject, Plan, ShowActivity
 from perdure_operator.controllers.placements.names import (
@@ -27,7 +32,7 @@ from perdure_operator.controllers.values import to_time
 from perdure_operator.model import Workflow
 
 TTL_SECONDS = 86_400
-"""How long an Activity stays that showed an activity with pods, once that is over.
+"""How long an Activity stays that showed a batch or an activity with pods, once that is over.
 
 A run may go on for months, and one that code started owns nothing that would take it along."""
 
@@ -58,6 +63,11 @@ def plan_showing(run: RunDescription, showing: Showing) -> Plan:
             waits.append(wait)
         else:
             actions.append(_show(run, each, showing.owner))
+    actions += [
+        CreateObject(kind=ACTIVITIES, manifest=build_shown_batch(run, each, showing.owner))
+        for each in run.pending_batches
+        if each.seq not in showing.shown
+    ]
     return Plan(actions=actions, again=min(waits, default=None))
 
 
@@ -83,8 +93,7 @@ def has_own_pod(activity: PendingActivity) -> bool:
 
 def build_shown(run: RunDescription, activity: PendingActivity, owner: Workflow | None) -> Manifest:
     """Return the Activity that shows an activity of a run."""
-    shows = {"workflowId": run.workflow_id, "runId": run.run_id, "seq": activity.seq}
-    spec: dict[str, Any] = {"scheduledBy": shows, "ttlSecondsAfterFinished": TTL_SECONDS}
+    spec: dict[str, Any] = {}
     placement = activity.placement
     if placement is None or not placement.container:
         spec["type"] = activity.activity_type
@@ -92,18 +101,31 @@ def build_shown(run: RunDescription, activity: PendingActivity, owner: Workflow 
         spec["template"] = placement.template
         if placement.worker_pool:
             spec["workerPool"] = placement.worker_pool
+    return _build(run, {"seq": activity.seq}, spec, owner)
+
+
+def build_shown_batch(run: RunDescription, batch: PendingBatch, owner: Workflow | None) -> Manifest:
+    """Return the Activity that shows a batch of a run: one, however many items it has."""
+    shows = {"seq": batch.seq, "items": batch.total}
+    return _build(run, shows, {"type": batch.activity_type}, owner)
+
+
+def _build(
+    run: RunDescription, shows: dict[str, int], spec: dict[str, Any], owner: Workflow | None
+) -> Manifest:
     metadata: dict[str, Any] = {
-        "name": shown_name(run.workflow_id, run.run_id, activity.seq),
+        "name": shown_name(run.workflow_id, run.run_id, shows["seq"]),
         "namespace": run.namespace,
         "labels": _labels(run),
     }
     if owner is not None:
         metadata["ownerReferences"] = [_owned_by(owner)]
+    scheduled_by = {"workflowId": run.workflow_id, "runId": run.run_id, **shows}
     return {
         "apiVersion": ACTIVITIES.api_version,
         "kind": ACTIVITIES.kind,
         "metadata": metadata,
-        "spec": spec,
+        "spec": {"scheduledBy": scheduled_by, "ttlSecondsAfterFinished": TTL_SECONDS, **spec},
     }
 
 

@@ -1,8 +1,9 @@
 """Activities that show what a run scheduled: they start nothing, and follow the run.
 
-One with a pod of its own has its attempts run here, as a standalone one has. Deleting it deletes
-the pod of the attempt that is under way, which is then lost: the run tries again, and the Activity
-is there again. One that was shown for being open for long is gone once it is not any more.
+One of a batch counts its items. One with a pod of its own has its attempts run here, as a
+standalone one has. Deleting it deletes the pod of the attempt that is under way, which is then
+lost: the run tries again, and the Activity is there again. One that was shown for being open for
+long is gone once it is not any more.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, assert_never
 from perdure.protocol import events as ev
 from perdure.protocol.failures import TimeoutInfo
 from perdure.protocol.payloads import Payload
-from perdure.protocol.verbs import PendingActivity
+from perdure.protocol.verbs import PendingActivity, PendingBatch
 from perdure_operator.cluster import ACTIVITIES
 from perdure_operator.controllers.actions import (
     Action,
@@ -22,6 +23,11 @@ from perdure_operator.controllers.actions import (
     delete_object,
     set_finalizer,
     write_status,
+)
+from perdure_operator.controllers.activities.batches import (
+    counts_of_batch,
+    facts_of_open,
+    has_begun,
 )
 from perdure_operator.controllers.activities.ends import ActivityEnd
 from perdure_operator.controllers.activities.observing import ActivityView
@@ -107,6 +113,9 @@ def _plan_finished(view: ActivityView) -> Plan:
 
 
 def _plan_run(view: ActivityView) -> Plan:
+    batch = view.shown_batch
+    if batch is not None:
+        return Plan(actions=_write(view, _report_batch(view, batch)), again=RESYNC)
     if view.open_activity is None:
         return _plan_ended(view)
     attempts = plan_attempts(view.attempts) if view.attempts is not None else Plan()
@@ -123,7 +132,7 @@ def _plan_ended(view: ActivityView) -> Plan:
     left = plan_leftovers(view.seen) if view.seen is not None else Plan()
     if left.actions:
         return left
-    if view.seen is None:
+    if view.seen is None and not view.is_batch:
         return Plan(actions=[delete_object(ACTIVITIES, view.activity.metadata)])
     return Plan(actions=_write(view, _report_ended(view)), look_at_once=True)
 
@@ -186,6 +195,20 @@ def _report_open(view: ActivityView) -> ActivityStatus:
     return _status(view, phase, verdict, **fields)
 
 
+def _report_batch(view: ActivityView, batch: PendingBatch) -> ActivityStatus:
+    is_running = has_begun(batch)
+    reason = Reason.RUNNING if is_running else Reason.PENDING
+    message = "workers have had items of it" if is_running else "it waits for a worker"
+    phase = ActivityPhase.RUNNING if is_running else ActivityPhase.PENDING
+    verdict = Verdict(ready=false(reason, message), reconciling=true(reason, message))
+    fields: dict[str, Any] = {
+        "activity_id": batch.activity_id,
+        "start_time": to_time(batch.scheduled),
+    }
+    fields |= facts_of_open(view.activity.status, batch)
+    return _status(view, phase, verdict, **fields)
+
+
 def _of_open(open_: PendingActivity) -> dict[str, Any]:
     return {
         "activity_id": open_.activity_id,
@@ -215,14 +238,27 @@ def _report_ended(view: ActivityView) -> ActivityStatus:
 
 
 def _judge_end(view: ActivityView, end: ActivityEnd, fields: dict[str, Any]) -> ActivityStatus:
+    shown = view.activity.spec.scheduled_by
+    assert shown is not None
+    if isinstance(end.event, (ev.BatchCompleted, ev.BatchFailed, ev.BatchCanceled)):
+        fields |= counts_of_batch(
+            shown.items or 0, end.event.succeeded, end.event.failed, running=0
+        )
     match end.event:
+        case ev.BatchCompleted():
+            verdict = finished(Reason.SUCCEEDED, "its items have ended", well=True)
+            return _status(view, ActivityPhase.SUCCEEDED, verdict, **fields)
         case ev.ActivityCompleted(result=result):
             verdict = finished(Reason.SUCCEEDED, "it has returned", well=True)
             return _status(view, ActivityPhase.SUCCEEDED, verdict, **fields, **_of_result(result))
-        case ev.ActivityCanceled():
+        case ev.ActivityCanceled() | ev.BatchCanceled():
             verdict = finished(Reason.CANCELED, "it was canceled", well=False)
             return _status(view, ActivityPhase.CANCELED, verdict, **fields)
-        case ev.ActivityFailed(failure=failure) | ev.ActivityTimedOut(failure=failure):
+        case (
+            ev.ActivityFailed(failure=failure)
+            | ev.ActivityTimedOut(failure=failure)
+            | ev.BatchFailed(failure=failure)
+        ):
             is_late = isinstance(failure.info, TimeoutInfo)
             reason = Reason.TIMED_OUT if is_late else Reason.EXECUTION_FAILED
             phase = ActivityPhase.TIMED_OUT if is_late else ActivityPhase.FAILED
