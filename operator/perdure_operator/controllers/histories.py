@@ -13,7 +13,7 @@ import zstandard
 from perdure.protocol.events import HistoryEvent, decode_events, encode_events
 from perdure.protocol.lines import HistoryLines
 from perdure_operator.model import Checkpoint
-from perdure_operator.model.workflow import CHECKPOINT_LIMIT_BYTES
+from perdure_operator.model.checkpoints import CHECKPOINT_LIMIT_BYTES
 
 CHECKPOINT_ENCODING = "zstd+base64"
 MAX_UNPACKED_BYTES = 4 * 1024 * 1024

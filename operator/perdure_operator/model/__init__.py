@@ -7,6 +7,7 @@ Nothing here does I/O. What status conditions are called is in
 """
 
 from perdure_operator.model.activity import Activity, ActivityPhase, ActivitySpec, ActivityStatus
+from perdure_operator.model.checkpoints import Checkpoint
 from perdure_operator.model.conditions import (
     Condition,
     ConditionStatus,
@@ -67,7 +68,6 @@ from perdure_operator.model.workerpool import (
     WorkerSpec,
 )
 from perdure_operator.model.workflow import (
-    Checkpoint,
     DeletionPolicy,
     HistorySummary,
     Retry,

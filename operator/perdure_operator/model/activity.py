@@ -13,6 +13,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from perdure_operator.model.activity_template import ActivityTemplate
+from perdure_operator.model.checkpoints import Checkpoint
 from perdure_operator.model.fields import (
     AnyJson,
     Clipped,
@@ -230,6 +231,8 @@ class ActivityStatus(ResourceStatus):
     """How many activities of the batch have succeeded."""
     items_failed: Annotated[int, Field(ge=0)] | None = None
     """How many activities of the batch have failed for good."""
+    checkpoint: Checkpoint | None = None
+    """The whole history, compressed, as long as it is small enough."""
     worker: Annotated[str, Clipped(255)] | None = None
     """The worker, or the pod, that has it or had it last."""
     job: Annotated[str, Clipped(63)] | None = None

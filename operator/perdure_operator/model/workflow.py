@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
+from perdure_operator.model.checkpoints import Checkpoint
 from perdure_operator.model.fields import (
     AnyJson,
     AnyObject,
@@ -40,8 +41,6 @@ RESULT_LIMIT_BYTES = 8192
 HISTORY_TAIL = 20
 """How many of the last events the status shows."""
 
-CHECKPOINT_LIMIT_BYTES = 16384
-"""A longer checkpoint is left out of the status, and the run cannot be rebuilt from it."""
 
 _REMEDY = "it defines the run. Make a new Workflow, or delete this one first to use its name again"
 _ONE_WORKER = "give exactly one of workerPool (a WorkerPool's name) and worker (a pool of its own)"
@@ -229,17 +228,6 @@ class HistorySummary(StatusModel):
     """The head of the events' hash chain, for example sha256:9f86d0…"""
     tail: Annotated[tuple[Annotated[str, Clipped(512)], ...], Field(max_length=HISTORY_TAIL)] = ()
     """The last events, a line each."""
-
-
-class Checkpoint(StatusModel):
-    """The whole history, compressed: what the run is rebuilt from if the store is lost."""
-
-    events: Annotated[int, Field(ge=0)]
-    """How many events it holds."""
-    encoding: Annotated[str, Field(max_length=64)]
-    """How data is written, for example zstd+base64."""
-    data: Annotated[str, Field(max_length=2 * CHECKPOINT_LIMIT_BYTES)]
-    """The events."""
 
 
 class RetryOutcome(StrEnum):

@@ -200,6 +200,7 @@ async def test_a_server_that_is_away_and_a_lost_store_are_said(scene: Scene) -> 
 
     scene.server.is_away = False
     await scene.look(ACTIVITIES, NAME)
+    del scene.body(ACTIVITIES, NAME)["status"]["checkpoint"]
     scene.server.runs.clear()
     await scene.look(ACTIVITIES, NAME)
     assert scene.conditions(ACTIVITIES, NAME)["Stalled"] == ("True", "StateLost")

@@ -12,13 +12,13 @@ from perdure.protocol import commands as cmd
 from perdure.protocol import events as ev
 from perdure.protocol import messages as msg
 from perdure.protocol.verbs import ImportRequest, ImportResponse, RunStatus, StartRequest
-from perdure_operator.cluster import WORKFLOWS
+from perdure_operator.cluster import ACTIVITIES, WORKFLOWS
 from perdure_operator.controllers.applying import Applier
 from perdure_operator.controllers.histories import MAX_UNPACKED_BYTES
 from perdure_operator.controllers.server import error_for
 from perdure_operator.server.errors import VerbError
 from support.hosts import World
-from support.operator_scene import Scene, a_pool, a_workflow, ref
+from support.operator_scene import Scene, a_pool, a_workflow, an_activity, ref
 
 NAME = "order-42"
 
@@ -49,6 +49,37 @@ def says_lost(scene: Scene) -> str:
         "Stalled": ("True", "StateLost"),
     }
     return scene.message(WORKFLOWS, NAME, "Stalled")
+
+
+# --- activities --------------------------------------------------------------------------------
+
+
+async def test_an_activity_is_rebuilt_from_its_checkpoint_and_not_started_anew() -> None:
+    scene = Scene()
+    scene.apply(a_pool(), an_activity())
+    await scene.look(ACTIVITIES, "resize-1")
+    before = scene.server.run
+    lose_store(scene)
+    await scene.look(ACTIVITIES, "resize-1")
+
+    (request,) = scene.server.asked(ImportRequest)
+    assert (request.run_id, request.events) == (before.run_id, tuple(before.events))
+    assert request.workflow_id == "activity/resize-1"
+    assert not scene.server.asked(StartRequest)
+
+
+async def test_an_activity_without_a_checkpoint_is_said_to_be_lost() -> None:
+    scene = Scene()
+    scene.apply(a_pool(), an_activity())
+    await scene.look(ACTIVITIES, "resize-1")
+    scene.body(ACTIVITIES, "resize-1")["status"].pop("checkpoint")
+    lose_store(scene)
+    await scene.look(ACTIVITIES, "resize-1")
+
+    assert not scene.server.calls or not scene.server.asked(StartRequest)
+    message = scene.message(ACTIVITIES, "resize-1", "Stalled")
+    assert "its history was too long for a checkpoint" in message
+    assert "delete the Activity and apply it again" in message
 
 
 # --- complete ----------------------------------------------------------------------------------

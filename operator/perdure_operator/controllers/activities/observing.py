@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from perdure.protocol.verbs import PendingActivity, PendingBatch
+from perdure_operator.controllers.actions import ImportRun
 from perdure_operator.controllers.activities.ends import ActivityEnd
 from perdure_operator.controllers.placements.attempts import PodsSeen
 from perdure_operator.controllers.placements.views import AttemptView
+from perdure_operator.controllers.rebuilding import Lost, plan_rebuilding
 from perdure_operator.controllers.runs import RunFacts
 from perdure_operator.controllers.views import RunView
 from perdure_operator.model import Activity
@@ -34,6 +36,11 @@ class ActivityView(RunView[Activity]):
     def is_container(self) -> bool:
         """Whether it runs a container and no code of a pool."""
         return self.activity.spec.type is None
+
+    @property
+    def rebuilding(self) -> ImportRun | Lost:
+        """How to rebuild a run that is lost, or why that cannot be."""
+        return plan_rebuilding(self.activity, workflow_id_of(self.activity), self.outcomes)
 
     @property
     def is_batch(self) -> bool:

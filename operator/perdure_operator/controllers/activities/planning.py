@@ -10,6 +10,7 @@ from perdure.protocol.verbs import ActivityOptions, StartRequest
 from perdure_operator.cluster import ACTIVITIES
 from perdure_operator.controllers.actions import (
     Action,
+    ImportRun,
     Plan,
     StartRun,
     set_finalizer,
@@ -60,7 +61,10 @@ def plan_activity(view: ActivityView) -> Plan:
 
 def _plan_without_run(view: ActivityView) -> Plan:
     spec, refused = view.activity.spec, view.start_refused
-    if view.activity.status.run_id:
+    if view.is_lost:
+        rebuilding = view.rebuilding
+        if isinstance(rebuilding, ImportRun):
+            return Plan(actions=[rebuilding], look_at_once=True)
         return Plan(actions=write_report(view), again=RESYNC)
     if spec.cancel:
         return Plan(actions=write_report(view), look_at_once=True)

@@ -11,7 +11,9 @@ from perdure_operator.cluster import ACTIVITIES
 from perdure_operator.controllers.actions import Action, write_status
 from perdure_operator.controllers.activities.batches import facts_of_batch, has_begun, open_batch
 from perdure_operator.controllers.activities.observing import ActivityView, activity_id
+from perdure_operator.controllers.histories import build_checkpoint
 from perdure_operator.controllers.placements.judging import judge_attempt
+from perdure_operator.controllers.rebuilding import Lost
 from perdure_operator.controllers.runs import NoRun, RunFacts
 from perdure_operator.controllers.values import (
     NotShownError,
@@ -144,9 +146,11 @@ def _judge_without_run(view: ActivityView) -> tuple[ActivityPhase, Verdict]:
 
 
 def _lost(view: ActivityView) -> Verdict:
+    rebuilding = view.rebuilding
+    why = f", and {rebuilding.why}" if isinstance(rebuilding, Lost) else ""
     message = (
-        f"the store has no run {view.activity.status.run_id} of it any more: restore the store, "
-        "or delete the Activity and apply it again to run it anew"
+        f"the store has no run {view.activity.status.run_id} of it any more{why}: restore the "
+        "store, or delete the Activity and apply it again to run it anew"
     )
     return Verdict(
         ready=false(Reason.STATE_LOST, message), stalled=true(Reason.STATE_LOST, message)
@@ -177,6 +181,7 @@ def _of_run(run: RunFacts) -> dict[str, Any]:
         "run_id": described.run_id,
         "start_time": to_time(described.started),
         "completion_time": None if described.closed is None else to_time(described.closed),
+        "checkpoint": build_checkpoint(run.events) if run.has_whole_history else None,
     }
     if open_ is not None:
         fields["attempt"] = open_.attempt

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from perdure.protocol.verbs import RunDescription, RunStatus
+from perdure_operator.controllers.rebuilding import Lost
 from perdure_operator.controllers.runs import NoRun, RunFacts
 from perdure_operator.controllers.values import describe_failure, locate_failure
 from perdure_operator.controllers.verdicts import (
@@ -17,7 +18,6 @@ from perdure_operator.controllers.verdicts import (
     workers_of,
 )
 from perdure_operator.controllers.workflows.observing import WorkflowView
-from perdure_operator.controllers.workflows.rebuilding import Lost
 from perdure_operator.model import Reason, WorkflowPhase
 
 Judgement = tuple[WorkflowPhase, Verdict]

@@ -7,15 +7,13 @@ from datetime import timedelta
 
 from perdure.protocol.retries import RetryPoint
 from perdure_operator.controllers.actions import (
-    ImportRefused,
     ImportRun,
-    RunImported,
     SignalDelivered,
     SignalRefused,
 )
+from perdure_operator.controllers.rebuilding import Lost, plan_rebuilding
 from perdure_operator.controllers.runs import RunFacts
 from perdure_operator.controllers.views import RunView
-from perdure_operator.controllers.workflows.rebuilding import Lost, rebuild
 from perdure_operator.model import Workflow
 
 
@@ -36,12 +34,7 @@ class WorkflowView(RunView[Workflow]):
     @property
     def rebuilding(self) -> ImportRun | Lost:
         """How to rebuild a run that is lost, or why that cannot be."""
-        for each in self.outcomes:
-            if isinstance(each, ImportRefused):
-                return Lost(why=f"the server does not take its checkpoint: {each.message}")
-            if isinstance(each, RunImported):
-                return Lost(why="the server took its checkpoint and has no run all the same")
-        return rebuild(self.workflow)
+        return plan_rebuilding(self.workflow, self.workflow.workflow_id, self.outcomes)
 
     @property
     def delivered(self) -> tuple[str, ...]:

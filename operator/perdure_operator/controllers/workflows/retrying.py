@@ -12,10 +12,10 @@ from __future__ import annotations
 from perdure.protocol.retries import RetryPoint, RetryResponse
 from perdure.protocol.verbs import RetryRequest
 from perdure_operator.controllers.actions import RetryRefused, RetryRun, RunRetried
+from perdure_operator.controllers.rebuilding import Lost
 from perdure_operator.controllers.runs import NoRun, RunFacts
 from perdure_operator.controllers.steering import IDENTITY
 from perdure_operator.controllers.workflows.observing import WorkflowView
-from perdure_operator.controllers.workflows.rebuilding import Lost
 from perdure_operator.model import (
     Condition,
     ConditionStatus,
