@@ -102,7 +102,9 @@ def test_old_runs_end_on_the_old_code_and_nothing_is_left_of_it_then(
         what="nothing is written down of the old version",
     )
     team.cluster.eventually(lambda: first not in kept(team, "jobs"), what="no Job of it")
-    assert open_runs(team) == {second: 0}
+    team.cluster.eventually(
+        lambda: open_runs(team) == {second: 0}, what="the status says that no run is open"
+    )
 
     assert change_code(team, "one") == first, "rolled back"
     begin(team, "again")

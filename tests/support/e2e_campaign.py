@@ -38,7 +38,7 @@ class Orders:
 
     def place(self) -> None:
         """Apply the next order."""
-        number = str(len(self.placed) + 1)
+        number = str(1000 + len(self.placed))
         workflow = {**self.manifests.workflow, "metadata": {"name": f"order-{number}"}}
         order = {"order_id": number, "escalate_after": 2, "remind_after": 4}
         workflow["spec"] = {**workflow["spec"], "input": [order]}

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from perdure.protocol import events as ev
-from perdure.protocol.events import HistoryEvent, encode_events
+from perdure.protocol.events import HistoryEvent, hashed_form
 from perdure.protocol.verbs import RunStatus
 from perdure_operator.engine.batches import OpenBatch
 from perdure_operator.engine.errors import BrokenHistoryError
@@ -44,7 +44,7 @@ def evolve(run: Run, recorded: HistoryEvent) -> None:
     run.last_time = recorded.time
     _EVOLUTIONS[type(event)](run, recorded, event)
 
-    encoded = encode_events(recorded)
+    encoded = hashed_form(recorded)
     run.history_bytes += len(encoded)
     run.digest = hashlib.sha256(run.digest + encoded).digest()
 

@@ -34,7 +34,10 @@ from perdure_operator.controllers.pools.templates import (
     MANAGER,
     POOL_LABEL,
     Code,
+    WorkerTemplate,
     build_template,
+    object_name,
+    rebuild_template,
 )
 from perdure_operator.model import Activity, WorkerPool
 from perdure_operator.model.activity_template import MAIN_CONTAINER, ActivityTemplate
@@ -131,7 +134,7 @@ def build_worker_job(
     """
     template = attempt.activity.spec.template
     assert template is not None
-    made = build_template(_adapted(pool, template, queue), defaults, code)
+    made = _worker_template(pool, template, defaults, code, queue)
     pod = overlay(made.pod, _allowed(template.pod))
     for container in pod["spec"]["containers"]:
         if container["name"] == WORKER_CONTAINER:
@@ -140,6 +143,25 @@ def build_worker_job(
     # It is none of the pool's workers: it takes nothing else, and no scaling counts it.
     pod = overlay(pod, {"metadata": {"labels": {POOL_LABEL: None}}})
     return _build_job(attempt, pod, made.annotations)
+
+
+def _worker_template(
+    pool: WorkerPool,
+    template: ActivityTemplate,
+    defaults: WorkerDefaults,
+    code: Code | None,
+    queue: str,
+) -> WorkerTemplate:
+    """Return what the worker's pod is made from: the pool's current version, adapted."""
+    version = build_template(pool, defaults, code).version
+    spec = _adapted(pool, template, queue).spec
+    if spec.code is not None:
+        # The version's own copy of the code is what there is; whoever makes the pool's workers
+        # makes it, and until then the pod waits for it.
+        copy = spec.code.model_copy(update={"config_map": object_name(pool, version)})
+        modules = spec.modules or (code.modules if code else ())
+        spec = spec.model_copy(update={"code": copy, "modules": modules})
+    return rebuild_template(pool.model_copy(update={"spec": spec}), defaults, version)
 
 
 def _adapted(pool: WorkerPool, template: ActivityTemplate, queue: str) -> WorkerPool:
