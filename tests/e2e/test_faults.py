@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
@@ -10,17 +9,15 @@ import pytest
 
 from support.cluster_tools import Announce
 from support.e2e import Release, Team
-from support.e2e_campaign import Faults, Orders
+from support.e2e_campaign import SECONDS, SEED, Faults, Orders
 from support.e2e_killing import Killer
 from support.e2e_order import LEDGER_CLAIM, history_of, order_manifests, place_order, save_ledger
 from support.order import check_effects
 
-SECONDS = float(os.environ.get("PERDURE_TEST_FAULT_SECONDS", "90"))
 EVERY = 4.0
 """Seconds between two faults."""
 SETTLE = 150.0
 """Seconds after the last fault within which all must have ended."""
-SEED = int(os.environ.get("PERDURE_TEST_FAULT_SEED", "20261123"))
 
 
 @pytest.mark.timeout(SECONDS + SETTLE + 120, func_only=True)

@@ -7,6 +7,7 @@ its pod is taken away by force, which is as sudden.
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections import Counter
@@ -18,6 +19,10 @@ from support.cluster_tools import CommandError
 from support.e2e import Release, Team, container_id
 from support.e2e_killing import Killer
 from support.e2e_order import POOL, OrderManifests
+
+SECONDS = float(os.environ.get("PERDURE_TEST_FAULT_SECONDS", "90"))
+"""How long faults go on."""
+SEED = int(os.environ.get("PERDURE_TEST_FAULT_SEED", "20261123"))
 
 REMINDED = "ActivityCompleted: remind-customer"
 OPEN = ("Pending", "Running", None)

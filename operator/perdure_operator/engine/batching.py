@@ -24,7 +24,6 @@ MOVED_BYTES = 1024 * 1024
 """So many results, or so much of them, wait in rows at most."""
 PORTION_EVENTS = 2_000
 """With each so many events of a run, its streamed results are told in portions larger by one."""
-BATCH_ENDS = (ev.BatchCompleted, ev.BatchFailed, ev.BatchCanceled)
 
 
 @dataclass(frozen=True, slots=True)

@@ -225,7 +225,7 @@ def record_progress(
         news = build_id if boundary is not None and build_id != run.build_id else ""
         events.append(_step_event(step, boundary, news))
     events += _close_cancelled(run, progress.commands, taken)
-    closed = {each.seq for each in events if isinstance(each, batching.BATCH_ENDS)}
+    closed = {each.seq for each in events if isinstance(each, ev.BATCH_ENDS)}
     return events + batching.move_told(run, through, but=closed)
 
 

@@ -17,7 +17,7 @@ from perdure.protocol.items import is_item, item_key, item_of
 from perdure.protocol.payloads import Millis
 from perdure_operator.engine import attempts
 from perdure_operator.engine.batches import OpenBatch
-from perdure_operator.engine.batching import BATCH_ENDS, ItemClosed
+from perdure_operator.engine.batching import ItemClosed
 from perdure_operator.engine.errors import BrokenHistoryError
 from perdure_operator.engine.runs import Run
 from perdure_operator.engine.transitions import OpenActivity, WaitingResult
@@ -61,7 +61,7 @@ def close(run: Run, events: Sequence[Event], closed: Iterable[ItemClosed]) -> It
             batch.keep(each.result)
             rows.kept.append((batch, WaitingResult(each.key, each.result)))
     for event in events:
-        if isinstance(event, BATCH_ENDS) and event.seq in run.batches:
+        if isinstance(event, ev.BATCH_ENDS) and event.seq in run.batches:
             rows.drop_activities += _forget_open(run, run.batches[event.seq])
     return rows
 

@@ -16,7 +16,7 @@ from perdure.protocol.events import Event, HistoryEvent
 from perdure.protocol.items import is_item
 from perdure.protocol.payloads import Millis
 from perdure_operator.engine import item_rows, placing
-from perdure_operator.engine.batching import BATCH_ENDS, ItemClosed
+from perdure_operator.engine.batching import ItemClosed
 from perdure_operator.engine.evolution import evolve
 from perdure_operator.engine.item_rows import Assign, ItemRows
 from perdure_operator.engine.runs import Run
@@ -27,13 +27,7 @@ from perdure_operator.engine.transitions import (
     Transition,
 )
 
-_ACTIVITY_ENDS = (
-    ev.ActivityCompleted,
-    ev.ActivityFailed,
-    ev.ActivityTimedOut,
-    ev.ActivityCanceled,
-)
-_TIMER_ENDS = (ev.TimerFired, ev.TimerCanceled, *BATCH_ENDS)
+_TIMER_ENDS = (ev.TimerFired, ev.TimerCanceled, *ev.BATCH_ENDS)
 
 
 def record(
@@ -79,7 +73,7 @@ def record(
     batches = {each.seq for each in events if isinstance(each, ev.BatchScheduled)}
     put_timers += [each for each in run.batch_timers() if each.seq in batches]
     if not ends:
-        drop_activities = [each.seq for each in events if isinstance(each, _ACTIVITY_ENDS)]
+        drop_activities = [each.seq for each in events if isinstance(each, ev.ACTIVITY_ENDS)]
         drop_activities += rows.drop_activities
         drop_timers = [each.seq for each in events if isinstance(each, _TIMER_ENDS)]
     if run.deadline is not None:

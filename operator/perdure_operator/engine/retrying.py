@@ -28,7 +28,6 @@ from perdure.protocol.events import Event, HistoryEvent
 from perdure.protocol.payloads import Millis
 from perdure.protocol.retries import EVERY_NUMBER, Effect, KeyRange, Retried, RetryPoint
 from perdure.protocol.verbs import RetryRequest
-from perdure_operator.engine.batching import BATCH_ENDS
 from perdure_operator.engine.errors import RefusedError
 from perdure_operator.engine.retry_effects import effects_after
 from perdure_operator.engine.retry_points import FAILURES, boundary_of, find_point
@@ -172,7 +171,7 @@ class _Cut:
         self.ended |= {
             each.event.seq
             for each in history
-            if isinstance(each.event, (*ev.ACTIVITY_ENDS, *BATCH_ENDS)) and self.is_kept(each)
+            if isinstance(each.event, (*ev.ACTIVITY_ENDS, *ev.BATCH_ENDS)) and self.is_kept(each)
         }
         self.takes_back = bool(dropped) or any(
             isinstance(each.event, FAILURES) and not self.is_kept(each) for each in history

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import product
 
+from perdure.protocol import events as ev
 from perdure.protocol import messages as msg
 from perdure.protocol.items import is_item
 from perdure.protocol.messages import AttemptRef
@@ -93,7 +94,7 @@ class ItemReports:
                 session.break_off()
 
         events = batching.close_items(hot.run, taken.closed)
-        is_over = any(isinstance(each, batching.BATCH_ENDS) for each in events)
+        is_over = any(isinstance(each, ev.BATCH_ENDS) for each in events)
         begun = () if is_over else tuple(self._begin_waiting(hot, sessions))
         self._keeper.record(
             hot,

@@ -335,6 +335,9 @@ RESOLUTIONS = (
 ACTIVITY_ENDS = (ActivityCompleted, ActivityFailed, ActivityTimedOut, ActivityCanceled)
 """How an activity is over; the attempt that ended it is recorded right before."""
 
+BATCH_ENDS = (BatchCompleted, BatchFailed, BatchCanceled)
+"""How a batch is over; the results of its items are recorded before."""
+
 CLOSING_EVENTS = (
     WorkflowCompleted,
     WorkflowFailed,

@@ -13,8 +13,6 @@ from perdure.replay._activity_errors import activity_error, batch_error, item_er
 from perdure.workflow._batch_handle import Batch
 from perdure.workflow._requests import ActivityCancellationType
 
-_ENDS = frozenset((ev.BatchCompleted, ev.BatchFailed, ev.BatchCanceled))
-
 
 class BatchWait:
     """A started batch."""
@@ -55,7 +53,7 @@ class BatchWait:
 
     def fits(self, event: Any) -> bool:
         """Whether ``event`` can be how it ended."""
-        return type(event) in _ENDS
+        return type(event) in ev.BATCH_ENDS
 
     def has_items(self, event: ev.BatchItemsClosed) -> bool:
         """Whether all items that ``event`` names are its own."""

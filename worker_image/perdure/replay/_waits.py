@@ -123,7 +123,7 @@ class ActivityWait:
         """Whether ``event`` can be how it ended."""
         if self.is_local:
             return isinstance(event, (ev.StepCompleted, ev.StepFailed)) and event.name == self.name
-        return type(event) in _ACTIVITY_ENDS
+        return type(event) in ev.ACTIVITY_ENDS
 
     def resolve(self, event: Any, converter: DataConverter) -> None:
         """Let whoever waits go on."""
@@ -148,10 +148,6 @@ class ActivityWait:
 
 
 Wait = TimerWait | StepWait | ActivityWait | BatchWait
-
-_ACTIVITY_ENDS = frozenset(
-    (ev.ActivityCompleted, ev.ActivityFailed, ev.ActivityTimedOut, ev.ActivityCanceled)
-)
 
 
 class Waits:

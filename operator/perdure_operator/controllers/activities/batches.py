@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from perdure.protocol.events import BatchCanceled, BatchCompleted, BatchFailed
+from perdure.protocol.events import BATCH_ENDS
 from perdure.protocol.verbs import PendingBatch
 from perdure_operator.controllers.runs import RunFacts
 from perdure_operator.controllers.values import to_failure, to_payloads
@@ -17,8 +17,6 @@ from perdure_operator.model import ActivitySpec, ActivityStatus
 
 STEPS = 100
 """How often, at most, progress is written while the batch is open."""
-
-_ENDS = (BatchCompleted, BatchFailed, BatchCanceled)
 
 
 def to_batch_options(spec: ActivitySpec) -> dict[str, Any]:
@@ -47,7 +45,7 @@ def facts_of_batch(spec: ActivitySpec, before: ActivityStatus, run: RunFacts) ->
     if spec.items is None:
         return {}
     total = len(spec.items)
-    end = next((e.event for e in reversed(run.events) if isinstance(e.event, _ENDS)), None)
+    end = next((e.event for e in reversed(run.events) if isinstance(e.event, BATCH_ENDS)), None)
     if end is not None:
         return counts_of_batch(total, end.succeeded, end.failed, running=0)
     batch = open_batch(run)

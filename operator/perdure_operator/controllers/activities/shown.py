@@ -240,7 +240,7 @@ def _report_ended(view: ActivityView) -> ActivityStatus:
 def _judge_end(view: ActivityView, end: ActivityEnd, fields: dict[str, Any]) -> ActivityStatus:
     shown = view.activity.spec.scheduled_by
     assert shown is not None
-    if isinstance(end.event, (ev.BatchCompleted, ev.BatchFailed, ev.BatchCanceled)):
+    if isinstance(end.event, ev.BATCH_ENDS):
         fields |= counts_of_batch(
             shown.items or 0, end.event.succeeded, end.event.failed, running=0
         )
