@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 
 from perdure_operator.cluster import JOBS, Manifest, ObjectRef
 from perdure_operator.controllers.actions import DeleteObject
+from perdure_operator.controllers.pools.access import Access, read_access
 from perdure_operator.controllers.pools.templates import (
     FAILURES_ANNOTATION,
     KEPT_ANNOTATION,
@@ -39,6 +40,8 @@ class JobFacts:
     """It is one of ``scaling.min``: its worker does not leave by itself."""
     is_ready: bool = False
     """Its pod runs and is ready."""
+    access: Access = field(default_factory=Access)
+    """What its worker was given to reach the server."""
     started: datetime | None = None
     finished: datetime | None = None
 
@@ -71,6 +74,7 @@ def read_job(manifest: Manifest) -> JobFacts:
         failures_before=_read_number(annotations.get(FAILURES_ANNOTATION, "")),
         kept=KEPT_ANNOTATION in annotations,
         is_ready=bool(status.get("ready")),
+        access=read_access(manifest["spec"]["template"]),
         started=read_time(status.get("startTime") or metadata.get("creationTimestamp")),
         finished=read_time(ended["lastTransitionTime"]) if ended else None,
     )

@@ -19,6 +19,9 @@ from perdure_operator.controllers.pools.templates import (
 )
 from perdure_operator.model import WorkerPool
 
+_GENERATED_FROM = 58
+"""So much of a Job's name is in the names of its pods."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolView:
@@ -96,6 +99,14 @@ class PoolView:
     def active(self) -> list[JobFacts]:
         """The Jobs of any version whose workers run, or will."""
         return [job for job in self.jobs if job.state is JobState.ACTIVE]
+
+    def is_connected(self, job: JobFacts) -> bool:
+        """Tell whether a Job's worker is at the server; it calls itself by its pod's name."""
+        workers = self.queue.workers if self.queue is not None else ()
+        hosts = (worker.identity.partition("@")[2] for worker in workers)
+        # Kubernetes cuts a long name before it adds what makes it the pod's.
+        prefix = f"{job.ref.name}-"[:_GENERATED_FROM]
+        return any(host.startswith(prefix) for host in hosts)
 
     def connected(self, version: str = "") -> int:
         """Return how many workers take tasks, of one version or of all."""
