@@ -247,7 +247,8 @@ class KubernetesCluster:
 
     async def read(self, path: str) -> Manifest:
         """Return the document at an address that is no object's."""
-        request = _Request(verb="get", method="GET", path=path)
+        # Keys have a media type of their own, and the API server insists on it.
+        request = _Request(verb="get", method="GET", path=path, accept="*/*")
         return await self._call(request) or {}
 
     async def _review(self, kind: ReviewKind, spec: Manifest) -> Manifest:

@@ -179,6 +179,6 @@ def _no_verdict(what: str, error: Exception) -> VerbError:
     return VerbError(
         "Unavailable",
         f"the Kubernetes API gave no verdict on the caller's {what}, so nothing was done: try "
-        "again; if it goes on, see the server's log (it needs the rights of the cluster role "
-        "system:auth-delegator)",
+        "again; if it goes on, the server's log says why (it needs the roles of the chart's "
+        "auth.yaml)",
     )
