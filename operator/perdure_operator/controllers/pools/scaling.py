@@ -177,7 +177,7 @@ def _locked_out(view: PoolView, serving: Serving) -> list[JobFacts]:
     if not serving.active:
         return []
     wanted = read_access(serving.template.job(0)["spec"]["template"])
-    return [job for job in serving.active job.access != wanted and not view.is_connected(job)]
+    return [job for job in serving.active if job.access != wanted and not view.is_connected(job)]
 
 
 def _staying_in_excess(serving: Serving) -> list[JobFacts]:
