@@ -23,6 +23,7 @@ CHART = CHECKOUT / "charts" / "perdure"
 CRDS = CHECKOUT / "crds"
 CRD_NAMES = tuple(sorted(path.stem for path in CRDS.glob("*.yaml")))
 CONTROL_PLANE = "app.kubernetes.io/component=control-plane"
+STANDBY = "app.kubernetes.io/component=standby"
 POOL_LABEL = "perdure.dev/pool"
 UNINSTALL_WAIT = 120.0  # seconds for what the teams have left to go
 
@@ -88,6 +89,17 @@ class Release:
         finally:
             self.kubectl("scale", "deployment/perdure", "--replicas=1")
             self.wait_ready()
+
+    @contextmanager
+    def standby(self) -> Iterator[None]:
+        """Have a second operator for a while, which leads when the first one cannot."""
+        options = ["-n", self.namespace, "--reuse-values", "--wait", "--timeout", "120s"]
+        upgrade = ["upgrade", "perdure", str(CHART), *options, "--set"]
+        self.cluster.helm(*upgrade, "operator.standbys=1")
+        try:
+            yield
+        finally:
+            self.cluster.helm(*upgrade, "operator.standbys=0")
 
     def logs(self) -> str:
         """Return what server and operator have said, the containers before these included."""
@@ -187,9 +199,9 @@ class Team:
         """Run kubectl in the namespace and return what it printed."""
         return self.cluster.kubectl(*arguments, "-n", self.namespace, check=check, timeout=timeout)
 
-    def give_code(self, name: str, file: Path) -> None:
-        """Put a Python file into a ConfigMap."""
-        self.kubectl("create", "configmap", name, f"--from-file={file}")
+    def give_code(self, name: str, *files: Path) -> None:
+        """Put Python files into a ConfigMap."""
+        self.kubectl("create", "configmap", name, *(f"--from-file={file}" for file in files))
 
     def replace_code(self, name: str, file: str, code: str) -> None:
         """Change a Python file in a ConfigMap."""

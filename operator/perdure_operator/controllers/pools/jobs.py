@@ -8,6 +8,7 @@ from enum import Enum
 
 from perdure_operator.cluster import JOBS, Manifest, ObjectRef
 from perdure_operator.controllers.actions import DeleteObject
+from perdure_operator.controllers.notices import Notice
 from perdure_operator.controllers.pools.templates import (
     FAILURES_ANNOTATION,
     KEPT_ANNOTATION,
@@ -53,9 +54,11 @@ class JobFacts:
         """Return for how long it has been running."""
         return now - self.started if self.started else timedelta()
 
-    def delete(self) -> DeleteObject:
-        """Return its deletion."""
-        return DeleteObject(kind=JOBS, ref=self.ref, uid=self.uid)
+    def delete(self, *, notice: Notice | None = None, pool: Manifest | None = None) -> DeleteObject:
+        """Return its deletion; with a notice, which is then told of the pool."""
+        return DeleteObject(
+            kind=JOBS, ref=self.ref, uid=self.uid, notice=notice, regarding=pool or {}
+        )
 
 
 def read_job(manifest: Manifest) -> JobFacts:
