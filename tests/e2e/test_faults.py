@@ -11,27 +11,16 @@ import pytest
 from support.cluster_tools import Announce
 from support.e2e import Release, Team, container_id
 from support.e2e_campaign import SECONDS, SEED, Errands, Faults
-from support.e2e_errands import BAKING, CODE, check_errand, check_result, name_of
+from support.e2e_errands import BAKING, check_errand, check_result, name_of, open_shop
 from support.e2e_killing import Killer
-from support.e2e_order import POOL, history_of, order_manifests, save_ledger
+from support.e2e_order import POOL, history_of, save_ledger
 from support.manifests import manifest_of
-from support.order import EXAMPLE, ledger_lines
+from support.order import ledger_lines
 
 EVERY = 4.0
 """Seconds between two faults."""
 SETTLE = 150.0
 """Seconds after the last fault within which all must have ended."""
-
-
-def open_shop(team: Team) -> None:
-    """Apply the pool, with the code of orders and errands, and the ledger's claim."""
-    manifests = order_manifests()
-    spec = manifests.pool["spec"]
-    spec["modules"] = [EXAMPLE.stem, CODE.stem]
-    # The node is one, so a volume for one node serves two workers.
-    spec["scaling"]["max"] = 2
-    team.give_code("orders-code", EXAMPLE, CODE)
-    team.apply(manifests.claim, manifests.pool)
 
 
 @pytest.mark.timeout(SECONDS + SETTLE + 180, func_only=True)

@@ -93,13 +93,35 @@ class Release:
     @contextmanager
     def standby(self) -> Iterator[None]:
         """Have a second operator for a while, which leads when the first one cannot."""
-        options = ["-n", self.namespace, "--reuse-values", "--wait", "--timeout", "120s"]
-        upgrade = ["upgrade", "perdure", str(CHART), *options, "--set"]
-        self.cluster.helm(*upgrade, "operator.standbys=1")
+        self.upgrade("operator.standbys=1")
         try:
             yield
         finally:
-            self.cluster.helm(*upgrade, "operator.standbys=0")
+            self.upgrade("operator.standbys=0")
+
+    def upgrade(self, *values: str) -> None:
+        """Upgrade it to what it is, with these values changed; what is missing is made again."""
+        options = ["-n", self.namespace, "--reuse-values", "--wait", "--timeout", "120s"]
+        changed = [word for value in values for word in ("--set", value)]
+        self.cluster.helm("upgrade", "perdure", str(CHART), *options, *changed)
+
+    def lose_volume(self) -> None:
+        """Take the store's volume away with the pod, at once; no server can start then."""
+        claim = self.cluster.get("pvc/perdure", namespace=self.namespace)["metadata"]["uid"]
+        self.kubectl("delete", "pvc/perdure", "--wait=false")
+        pod = self.pod()["metadata"]["name"]
+        self.kubectl("delete", "pod", pod, "--force", "--grace-period=0")
+        self.cluster.eventually(lambda: claim not in self._claims(), what="the claim is gone")
+
+    def _claims(self) -> list[str]:
+        found = self.cluster.get("pvc", namespace=self.namespace)["items"]
+        return [each["metadata"]["uid"] for each in found]
+
+    def plugin(self, *words: str) -> str:
+        """Type ``kubectl perdure`` as who has all rights, and return what it printed."""
+        program = Path(sys.executable).with_name("kubectl-perdure")
+        options = ["--server-namespace", self.namespace, "--context", self.cluster.context]
+        return run([program, *words, *options], env={"KUBECONFIG": str(self.cluster.kubeconfig)})
 
     def logs(self) -> str:
         """Return what server and operator have said, the containers before these included."""

@@ -54,7 +54,7 @@ class Errands:
         number = str(1000 + len(self.placed))
         kind = KINDS[len(self.placed) % len(KINDS)]
         image = self.team.release.worker_image
-        manifest = manifest_for(kind, number, pool=POOL, image=image)
+        manifest = manifest_for(kind, number, image=image)
         insist(lambda: self.team.apply(manifest))
         self.placed[number] = kind
 

@@ -17,8 +17,10 @@ from perdure.protocol.batch_events import BatchItemsClosed
 from perdure.protocol.events import HistoryEvent
 from perdure.protocol.payloads import Payload
 from support import e2e_errands_code as code
+from support.e2e import Team
+from support.e2e_order import POOL, order_manifests
 from support.manifests import manifest_of
-from support.order import EFFECTS, check_effects, ledger_lines
+from support.order import EFFECTS, EXAMPLE, check_effects, ledger_lines
 
 CODE = Path(code.__file__)
 REMINDED = "ActivityCompleted: remind-customer"
@@ -79,28 +81,43 @@ class Kind:
 
 ORDER = Kind(type="OrderWorkflow", effects=EFFECTS, touch=_answer, touches=1)
 BAKING = Kind(type="Baking", effects=("bake", "glaze"))
+HEARING = Kind(
+    type="Hearing",
+    effects=tuple(f"hear-{n}" for n in range(code.HEARD)),
+    touch=_speak,
+    touches=code.HEARD,
+)
+GIVING = Kind(
+    type="Giving", effects=("take", "give-back"), touch=_cancel, touches=1, phase="Canceled"
+)
 KINDS = (
     ORDER,
     BAKING,
     Kind(type="Packing", effects=tuple(f"pack-{n}" for n in range(code.ITEMS))),
-    Kind(
-        type="Hearing",
-        effects=tuple(f"hear-{n}" for n in range(code.HEARD)),
-        touch=_speak,
-        touches=code.HEARD,
-    ),
+    HEARING,
     Kind(type="Napping", effects=("lie-down", "get-up"), touch=_suspend),
-    Kind(type="Giving", effects=("take", "give-back"), touch=_cancel, touches=1, phase="Canceled"),
+    GIVING,
     Kind(type="Wrapping", effects=("apart", "wrap")),
 )
 
 
-def manifest_for(kind: Kind, number: str, *, pool: str, image: str) -> dict[str, Any]:
+def open_shop(team: Team) -> None:
+    """Apply the pool, with the code of orders and errands, and the ledger's claim."""
+    manifests = order_manifests()
+    spec = manifests.pool["spec"]
+    spec["modules"] = [EXAMPLE.stem, CODE.stem]
+    # The node is one, so a volume for one node serves two workers.
+    spec["scaling"]["max"] = 2
+    team.give_code("orders-code", EXAMPLE, CODE)
+    team.apply(manifests.claim, manifests.pool)
+
+
+def manifest_for(kind: Kind, number: str, *, image: str) -> dict[str, Any]:
     """Return the Workflow of one run."""
     given: list[Any] = [number, image] if kind.type == "Wrapping" else [number]
     if kind is ORDER:
         given = [{"order_id": number, "escalate_after": 2, "remind_after": 4}]
-    return manifest_of("Workflow", name_of(number), type=kind.type, input=given, workerPool=pool)
+    return manifest_of("Workflow", name_of(number), type=kind.type, input=given, workerPool=POOL)
 
 
 def name_of(number: str) -> str:
@@ -119,7 +136,7 @@ def check_errand(kind: Kind, number: str, ledger: Path, history: list[HistoryEve
         check_effects(ledger, number, history)
     else:
         assert set(calls) == set(kind.effects), (kind.type, number, sorted(calls))
-        recorded = _recorded_attempts(history)
+        recorded = recorded_attempts(history)
         keys = {effect: {each["key"] for each in entries} for effect, entries in calls.items()}
         assert sorted(key for each in keys.values() for key in each) == sorted(recorded), keys
         for entries in calls.values():
@@ -143,7 +160,7 @@ def check_result(kind: Kind, status: Status) -> None:
             assert len(status["result"]) == code.ITEMS
 
 
-def _recorded_attempts(history: list[HistoryEvent]) -> dict[str, int]:
+def recorded_attempts(history: list[HistoryEvent]) -> dict[str, int]:
     """Return the attempt whose result history has, by idempotency key."""
     (first, *_), found = history, {}
     assert isinstance(first.event, ev.WorkflowStarted)
