@@ -169,3 +169,12 @@ class Wrapping:
             **QUICK,
         )
         return [first, second]
+
+
+@workflow.defn
+class Reporting:
+    """One effect, under the workflow's own id: for a Schedule, whose runs have all one input."""
+
+    @workflow.run
+    async def run(self) -> int:
+        return await done("report", workflow.info().workflow_id)
