@@ -213,7 +213,7 @@ class ActivityReconciler(RunReconciler[Activity, ActivityView]):
         activity, run = view.activity, view.run
         open_ = find_open(activity, run)
         if activity.spec.template is not None:
-            seen = await self._pods.observe(activity, run.description.run_id, open_)
+            seen = await self._pods.observe(activity, run.description, open_)
             view = replace(view, seen=seen)
         shown = activity.spec.scheduled_by
         is_open = open_ is not None or view.shown_batch is not None
