@@ -166,6 +166,21 @@ def time_out(run: Run, batch: OpenBatch) -> list[Event]:
     return [*_move(batch), *_closing(run, end)]
 
 
+def move_before_end(run: Run, events: Sequence[Event]) -> list[Event]:
+    """The run ends while batches are open: their results go into history before it does.
+
+    They were acknowledged to the workers, so a retry of the run must find them. They stand before
+    the ``events`` and not right before the last of them: what an activation asked for follows on
+    its record.
+    """
+    if not events or not isinstance(events[-1], ev.CLOSING_EVENTS):
+        return []
+    moved = {each.seq for each in events if isinstance(each, ev.BatchItemsClosed)}
+    return [
+        event for seq, batch in run.batches.items() if seq not in moved for event in _move(batch)
+    ]
+
+
 def move_told(run: Run, through: int, but: Collection[int] = ()) -> list[Event]:
     """The code has been told ``through``: what has gathered for those who stream it.
 
