@@ -175,7 +175,9 @@ def test_no_more_failures_than_are_tolerated_complete_the_batch() -> None:
     driver = batch(3, tolerated_failures=1)
     end(driver, 1, failure=FINAL)
     end(driver, 0, 2)
-    assert driver.history[-1].event == ev.BatchCompleted(seq=1, succeeded=2, failed=1)
+    assert driver.history[-1].event == ev.BatchCompleted(
+        seq=1, succeeded=2, failed=1, failed_indexes="1"
+    )
     (result,) = [r for r in driver.history[-2].event.items if r.index == 1]
     assert result == ItemResult(1, 1, None, FINAL, RetryState.NON_RETRYABLE_FAILURE)
 
