@@ -130,7 +130,7 @@ def batch_line(batch: PendingBatch) -> str:
     from perdure.protocol.lines import failure_text, short_text
 
     closed = batch.succeeded + batch.failed
-    which = f": {short_text(batch.failed_indexes)}" if batch.failed_items else ""
+    which = f": {short_text(batch.failed_indexes)}" if batch.failed_indexes else ""
     failed = f" ({batch.failed} failed{which})" if batch.failed else ""
     why = f", last failure: {failure_text(batch.last_failure)}" if batch.last_failure else ""
     return (
