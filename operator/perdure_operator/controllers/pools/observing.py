@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from perdure.protocol.verbs import QueueDescription, VersionDescription
@@ -12,15 +12,13 @@ from perdure_operator.controllers.pools.access import WorkerDefaults
 from perdure_operator.controllers.pools.jobs import JobFacts, JobState
 from perdure_operator.controllers.pools.pods import PodFacts
 from perdure_operator.controllers.pools.revisions import RevisionFacts
+from perdure_operator.controllers.pools.silence import Silence
 from perdure_operator.controllers.pools.templates import (
     Code,
     WorkerTemplate,
     build_template,
 )
 from perdure_operator.model import WorkerPool
-
-_GENERATED_FROM = 58
-"""So much of a Job's name is in the names of its pods."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +35,8 @@ class PoolView:
     jobs: Sequence[JobFacts]
     """The pool's Jobs, of every version."""
     pods: Sequence[PodFacts]
+    silences: Mapping[str, Silence] = field(default_factory=dict)
+    """Jobs whose workers run and are not connected, by uid."""
     revisions: Sequence[RevisionFacts] = ()
     """What is written down of the pool's versions."""
     holds: timedelta | None = None
@@ -101,12 +101,9 @@ class PoolView:
         return [job for job in self.jobs if job.state is JobState.ACTIVE]
 
     def is_connected(self, job: JobFacts) -> bool:
-        """Tell whether a Job's worker is at the server; it calls itself by its pod's name."""
+        """Tell whether a Job's worker is at the server."""
         workers = self.queue.workers if self.queue is not None else ()
-        hosts = (worker.identity.partition("@")[2] for worker in workers)
-        # Kubernetes cuts a long name before it adds what makes it the pod's.
-        prefix = f"{job.ref.name}-"[:_GENERATED_FROM]
-        return any(host.startswith(prefix) for host in hosts)
+        return any(job.is_home_of(worker) for worker in workers)
 
     def connected(self, version: str = "") -> int:
         """Return how many workers take tasks, of one version or of all."""

@@ -10,7 +10,7 @@ workers' own doing: one that is idle leaves. Those that stay (of ``scaling.min``
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import count
 
@@ -41,6 +41,9 @@ class Serving:
     """How many workers it should have."""
     staying: int
     """How many of them do not leave when they are idle."""
+    is_exact: bool = False
+    """No more than wanted may run, also of those that would leave by themselves: somebody who
+    scales from outside to zero means now."""
     hasty: timedelta
     """Workers that last less long than this, and leave well, left too soon."""
     streak: Streak
@@ -65,7 +68,8 @@ def serve_current(view: PoolView, template: WorkerTemplate) -> Serving:
         needed = -(-view.demand(template.version) // spec.slots)
         wanted = max(spec.scaling.min, min(spec.scaling.max, needed))
         staying = spec.scaling.min
-    return _serve(view, template, wanted=wanted, staying=staying)
+    serving = _serve(view, template, wanted=wanted, staying=staying)
+    return replace(serving, is_exact=spec.scaling.mode is ScalingMode.EXTERNAL)
 
 
 def serve_kept(view: PoolView, kept: Iterable[RevisionFacts]) -> list[Serving]:
@@ -181,8 +185,8 @@ def _locked_out(view: PoolView, serving: Serving) -> list[JobFacts]:
 
 
 def _staying_in_excess(serving: Serving) -> list[JobFacts]:
-    """Return Jobs whose workers would never leave, beyond those that are wanted."""
-    staying = [job for job in serving.active if job.kept]
+    """Return Jobs whose workers would not leave, or not soon, beyond those that are wanted."""
+    staying = [job for job in serving.active if job.kept or serving.is_exact]
     # What does not run yet is missed least.
     staying.sort(key=lambda job: (not job.is_ready, len(job.ref.name), job.ref.name))
     return staying[serving.wanted :]
