@@ -18,6 +18,7 @@ from perdure_operator.controllers.pools.observing import PoolView
 from perdure_operator.controllers.pools.planning import plan_pool
 from perdure_operator.controllers.pools.pods import PodFacts, read_pod
 from perdure_operator.controllers.pools.reading import is_owned, read_code, read_revisions
+from perdure_operator.controllers.pools.silence import Silences
 from perdure_operator.controllers.pools.templates import POOL_LABEL
 from perdure_operator.controllers.reconciling import converge
 from perdure_operator.controllers.world import World
@@ -31,12 +32,14 @@ class PoolReconciler:
         self._world = world
         self._defaults = defaults
         self._holds = Holds()
+        self._silences = Silences()
 
     async def reconcile(self, key: Key) -> Plan:
         """Look at the pool and do what is to be done."""
         body = await self._world.read(key)
         if body is None:
             self._world.forget(key)
+            self._silences.forget(key.ref)
             return Plan()
         try:
             WorkerPool.from_manifest(body)
@@ -67,6 +70,7 @@ class PoolReconciler:
             holds=self._holds.look(pool, queue, now),
             jobs=jobs,
             pods=await self._read_pods(pool, jobs),
+            silences=self._silences.look(ref, queue, jobs, now),
             outcomes=tuple(outcomes),
         )
 
