@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from support.cluster_tools import Announce
-from support.e2e import Release, Team
+from support.e2e import Release, Team, container_id
 from support.e2e_errands import (
     BAKING,
     FIRST_EFFECT,
@@ -28,6 +28,7 @@ from support.e2e_errands import (
     open_shop,
     recorded_attempts,
 )
+from support.e2e_killing import Killer
 from support.e2e_order import POOL, history_of, save_ledger
 from support.order import ledger_lines
 
@@ -106,7 +107,7 @@ def calls_of(ledger: Path) -> Counter[str]:
 
 
 def test_runs_go_on_from_their_checkpoints_when_the_volume_is_lost(
-    release: Release, team: Team, announce: Announce, tmp_path: Path
+    release: Release, team: Team, killer: Killer, announce: Announce, tmp_path: Path
 ) -> None:
     begin(team)
     team.apply(manifest_for(BAKING, BUSY, image=release.worker_image))
@@ -119,7 +120,9 @@ def test_runs_go_on_from_their_checkpoints_when_the_volume_is_lost(
         key for each in numbers for key in recorded_attempts(history_of(team, workflow(each)))
     }
     calls = calls_of(save_ledger(team, tmp_path))
-    release.upgrade()
+    # Two that rebuild: the first one dies over it.
+    release.upgrade("operator.standbys=1")
+    killer.kill(container_id(release.pod(), "operator"))
 
     lost = team.wait_for_reason("StateLost", "Stalled", workflow(TOO_LONG))
     announce(f"the volume is lost: {lost['message']}")
@@ -139,6 +142,7 @@ def test_runs_go_on_from_their_checkpoints_when_the_volume_is_lost(
     announce(f"{len(recorded)} recorded effects, none of them again; calls by key: {after}")
 
     team.kubectl("delete", workflow(TOO_LONG), timeout=60)
+    release.upgrade("operator.standbys=0")
 
 
 def test_the_whole_store_is_exported_and_imported_to_a_new_volume(
