@@ -26,7 +26,7 @@ from support.e2e_errands import (
     manifest_for,
     name_of,
     open_shop,
-    recorded_attempts,
+    recorded_keys,
 )
 from support.e2e_killing import Killer
 from support.e2e_order import POOL, history_of, save_ledger
@@ -116,9 +116,7 @@ def test_runs_go_on_from_their_checkpoints_when_the_volume_is_lost(
     release.lose_volume()
     numbers = (*WAITING, BUSY)
     before = {number: team.status(workflow(number)) for number in numbers}
-    recorded = {
-        key for each in numbers for key in recorded_attempts(history_of(team, workflow(each)))
-    }
+    recorded = {key for each in numbers for key in recorded_keys(history_of(team, workflow(each)))}
     calls = calls_of(save_ledger(team, tmp_path))
     # Two that rebuild: the first one dies over it.
     release.upgrade("operator.standbys=1")
