@@ -113,13 +113,13 @@ def test_runs_go_on_from_their_checkpoints_when_the_volume_is_lost(
     team.apply(manifest_for(BAKING, BUSY, image=release.worker_image))
     team.wait_for("jsonpath={.status.currentStep}=glaze", workflow(BUSY), timeout=90)
 
-    release.lose_volume()
     numbers = (*WAITING, BUSY)
-    before = {number: team.status(workflow(number)) for number in numbers}
-    recorded = {key for each in numbers for key in recorded_keys(history_of(team, workflow(each)))}
-    calls = calls_of(save_ledger(team, tmp_path))
     # Two that rebuild: the first one dies over it.
-    release.upgrade("operator.standbys=1")
+    with release.without_volume("operator.standbys=1"):
+        before = {number: team.status(workflow(number)) for number in numbers}
+        histories = [history_of(team, workflow(number)) for number in numbers]
+        recorded = set[str]().union(*map(recorded_keys, histories))
+        calls = calls_of(save_ledger(team, tmp_path))
     killer.kill(container_id(release.pod(), "operator"))
 
     lost = team.wait_for_reason("StateLost", "Stalled", workflow(TOO_LONG))
@@ -162,8 +162,8 @@ def test_the_whole_store_is_exported_and_imported_to_a_new_volume(
     file = tmp_path / "store.jsonl"
     announce(release.plugin("history", "export", "--all-namespaces", "--file", str(file)))
     calls = calls_of(save_ledger(team, tmp_path))
-    release.lose_volume()
-    release.upgrade()
+    with release.without_volume():
+        pass
     announce(release.plugin("history", "import", str(file)))
     team.patch(f"workerpool/{POOL}", {"spec": {"scaling": {"mode": None}, "replicas": None}})
 
