@@ -7,6 +7,7 @@ A :class:`Release` is the chart in a namespace of its own, as ``helm install`` l
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,6 @@ from typing import Any
 from support.cluster import Cluster, Manifest
 from support.cluster_fixtures import ClusterImages
 from support.cluster_tools import CHECKOUT, CommandError, run, tools
-from support.processes import Process
 
 CHART = CHECKOUT / "charts" / "perdure"
 CRDS = CHECKOUT / "crds"
@@ -59,21 +59,13 @@ class Release:
             "condition=Available", "deployment/perdure", namespace=self.namespace, timeout=timeout
         )
 
-    @contextmanager
-    def address(self, folder: Path) -> Iterator[str]:
-        """Forward a local port to the server, and give its address."""
-        options = ["--kubeconfig", str(self.cluster.kubeconfig), "--context", self.cluster.context]
-        command = [str(tools().kubectl), *options, "-n", self.namespace, "port-forward"]
-        command += ["--address", "127.0.0.1", "service/perdure-server", ":7233"]
-        with Process(command, log=folder / "port-forward.log") as forward:
-            # Forwarding from 127.0.0.1:40001 -> 7233
-            yield forward.first_line().split()[2]
-
     def perdure(self, folder: Path, *arguments: str) -> str:
         """Run the command line from outside of the cluster and return what it printed."""
-        with self.address(folder) as address:
-            command = [Path(sys.executable).with_name("perdure"), *arguments]
-            return run([*command, "--address", address])
+        command = [Path(sys.executable).with_name("perdure"), *arguments]
+        command += ["--kubeconfig", self.cluster.kubeconfig, "--context", self.cluster.context]
+        command += ["--server-namespace", self.namespace]
+        path = os.pathsep.join([str(tools().kubectl.parent), os.environ["PATH"]])
+        return run(command, env={"PATH": path, "XDG_CACHE_HOME": str(folder / "cache")})
 
     def kubectl(self, *arguments: str) -> str:
         """Run kubectl in its namespace and return what it printed."""

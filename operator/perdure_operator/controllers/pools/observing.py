@@ -100,6 +100,11 @@ class PoolView:
         """The Jobs of any version whose workers run, or will."""
         return [job for job in self.jobs if job.state is JobState.ACTIVE]
 
+    def is_connected(self, job: JobFacts) -> bool:
+        """Tell whether a Job's worker is at the server."""
+        workers = self.queue.workers if self.queue is not None else ()
+        return any(job.is_home_of(worker) for worker in workers)
+
     def connected(self, version: str = "") -> int:
         """Return how many workers take tasks, of one version or of all."""
         workers = self.queue.workers if self.queue is not None else ()

@@ -16,6 +16,7 @@ from itertools import count
 
 from perdure_operator.cluster import JOBS
 from perdure_operator.controllers.actions import Action, CreateObject
+from perdure_operator.controllers.pools.access import read_access
 from perdure_operator.controllers.pools.failing import (
     HASTY,
     Streak,
@@ -130,6 +131,7 @@ def plan_deletions(
         *(job.delete() for job in _finished(view, servings)),
         *(job.delete() for job in _replaced(view, servings, is_declared=is_declared)),
         *(job.delete() for serving in servings for job in _staying_in_excess(serving)),
+        *(job.delete() for serving in servings for job in _locked_out(view, serving)),
     ]
 
 
@@ -168,6 +170,18 @@ def _replaced(view: PoolView, servings: Sequence[Serving], *, is_declared: bool)
         for job in view.active
         if job.version not in needed and (has_successor or not job.is_ready)
     ]
+
+
+def _locked_out(view: PoolView, serving: Serving) -> list[JobFacts]:
+    """Return Jobs whose workers cannot reach the server any more, and would be waited for.
+
+    Its address, whether it asks for a token, or the authority of its certificate has changed since
+    they were made. Whoever is connected nevertheless goes on.
+    """
+    if not serving.active:
+        return []
+    wanted = read_access(serving.template.job(0)["spec"]["template"])
+    return [job for job in serving.active if job.access != wanted and not view.is_connected(job)]
 
 
 def _staying_in_excess(serving: Serving) -> list[JobFacts]:

@@ -100,14 +100,11 @@ def next_look(silences: Mapping[str, Silence], now: datetime) -> timedelta | Non
 
 def _silent(running: Sequence[JobFacts], queue: QueueDescription) -> set[str]:
     """Return the uids of Jobs that surely have no worker connected."""
-    by_name = {job.ref.name: job for job in running}
     connected, unexplained = set(), set()
     for worker in queue.workers:
-        pod = worker.identity.rpartition("@")[2]
-        job = by_name.get(pod.rpartition("-")[0])
-        if job is not None:
-            connected.add(job.uid)
-        else:
+        jobs = {job.uid for job in running if job.is_home_of(worker)}
+        connected |= jobs
+        if not jobs:
             unexplained.add(worker.build_id)
     return {
         job.uid
