@@ -150,9 +150,9 @@ def test_the_whole_store_is_exported_and_imported_to_a_new_volume(
     order = json.dumps({"order_id": BY_HAND, "escalate_after": 1, "remind_after": 2})
     there = ("-n", team.namespace)
     started = ("start", "OrderWorkflow", "--id", "by-hand", "--task-queue", POOL, "-i", order)
-    release.plugin(*started, *there)
+    release.perdure(tmp_path, *started, *there)
     team.cluster.eventually(
-        lambda: REMINDED in release.plugin("show", "by-hand", *there), what="it waits"
+        lambda: REMINDED in release.perdure(tmp_path, "show", "by-hand", *there), what="it waits"
     )
 
     # As docs/how-to/move-or-rebuild-a-store.md has it.
@@ -160,15 +160,17 @@ def test_the_whole_store_is_exported_and_imported_to_a_new_volume(
     team.patch(f"workerpool/{POOL}", {"spec": stop})
     team.wait_for_no_worker(POOL)
     file = tmp_path / "store.jsonl"
-    announce(release.plugin("history", "export", "--all-namespaces", "--file", str(file)))
+    announce(
+        release.perdure(tmp_path, "history", "export", "--all-namespaces", "--file", str(file))
+    )
     calls = calls_of(save_ledger(team, tmp_path))
     with release.without_volume():
         pass
-    announce(release.plugin("history", "import", str(file)))
+    announce(release.perdure(tmp_path, "history", "import", str(file)))
     team.patch(f"workerpool/{POOL}", {"spec": {"scaling": {"mode": None}, "replicas": None}})
 
-    release.plugin("signal", "by-hand", "warehouse_answered", "-i", "true", *there)
-    result = json.loads(release.plugin("result", "by-hand", "-o", "json", *there))
+    release.perdure(tmp_path, "signal", "by-hand", "warehouse_answered", "-i", "true", *there)
+    result = json.loads(release.perdure(tmp_path, "result", "by-hand", "-o", "json", *there))
     assert result["tracking"] == f"track_{BY_HAND}"
     kinds = {number: kind for number, (kind, _) in WAITING.items()}
     finish(team, {**kinds, TOO_LONG: ORDER})

@@ -114,12 +114,6 @@ class Release:
         found = self.cluster.get("pvc", namespace=self.namespace)["items"]
         return [each["metadata"]["uid"] for each in found]
 
-    def plugin(self, *words: str) -> str:
-        """Type ``kubectl perdure`` as who has all rights, and return what it printed."""
-        program = Path(sys.executable).with_name("kubectl-perdure")
-        options = ["--server-namespace", self.namespace, "--context", self.cluster.context]
-        return run([program, *words, *options], env={"KUBECONFIG": str(self.cluster.kubeconfig)})
-
     def logs(self) -> str:
         """Return what server and operator have said, the containers before these included."""
         said = []
