@@ -5,10 +5,10 @@ of the pool's Jobs. The Workflows are made as fast as the API server takes them.
 minute beside what the same API server does bare and what the same server does without Kubernetes,
 the writes for each run as the API server counted them, and what each process cost.
 
-Then the operator is started anew beside the finished Workflows, and, with ``--waiting``, as many
-more are applied that wait for a signal: neither may write anything while nothing happens.
+Then the operator is started anew beside the finished Workflows, which may write nothing. What
+Workflows cost that wait is :mod:`benchmarks.waiting`.
 
-Usage: PYTHONPATH=tests python -m benchmarks.manifests [--runs 10000] [--waiting 0] [--workers 1]
+Usage: PYTHONPATH=tests python -m benchmarks.manifests [--runs 10000] [--workers 1]
 """
 
 from __future__ import annotations
@@ -79,7 +79,19 @@ class Bench:
         }
 
     async def start_workers(self, wanted: int) -> None:
-        """Start a worker process for each of the pool's Jobs, as a kubelet would."""
+        """Make the pool, and start a worker process for each of its Jobs, as a kubelet would."""
+        pool = {
+            "apiVersion": "perdure.dev/v1alpha1",
+            "kind": "WorkerPool",
+            "metadata": {"name": POOL},
+            "spec": {
+                "image": "bench:1",
+                "modules": ["workload_code"],
+                "slots": 200,
+                "scaling": {"min": wanted, "max": wanted},
+            },
+        }
+        self.operator.apply(pool)
 
         async def all_there() -> bool:
             for job in await asyncio.to_thread(self.operator.items, "jobs"):
@@ -236,34 +248,6 @@ async def measure_restart(bench: Bench, runs: int) -> None:
           f"{cost.peak:.0f} MB at most; writes: {dict(written) or 0}")  # fmt: skip
 
 
-async def measure_waiting(bench: Bench, waiting: int) -> None:
-    """Apply runs that wait for a signal, and see that waiting writes nothing."""
-    before = await bench.api.writes()
-    manifests = (
-        a_workflow(bench.namespace, f"wait-{number}", "Waits") for number in range(waiting)
-    )
-    applied = await apply_all(bench, manifests)
-    say(f"{waiting:,} applied in {applied:.1f} s")
-
-    async def all_running() -> bool:
-        phases = await bench.api.phases(bench.namespace)
-        say(f"{dict(phases)}")
-        return phases["Running"] >= waiting
-
-    await bench.wait("all are running", all_running, 60 + waiting * 0.1)
-    await bench.wait_quiet(120)
-    print(f"{waiting:,} that wait:")
-    print_writes(await bench.api.writes() - before, waiting)
-    costs, writes = bench.costs(), await bench.api.writes()
-    await asyncio.sleep(20)
-    idle = bench.costs()
-    written = await bench.api.writes() - writes
-    for name in ("operator", "server"):
-        print(f"  {name:20}{idle[name].resident:6.0f} MB, "
-              f"{(idle[name].cpu - costs[name].cpu) / 20:.1%} of a core")  # fmt: skip
-    print(f"  writes in 20 s of waiting: {dict(written) or 0}")
-
-
 def print_writes(written: Counter[str], runs: int) -> None:
     """Print what was written for each run; the CREATEs are those of whoever applied."""
     ours = {
@@ -321,18 +305,6 @@ async def measure(operator: Operator, other: str, options: argparse.Namespace) -
     """Do all of it."""
     async with open_api(operator.cluster.kubeconfig) as api:
         bench = Bench(operator, api)
-        pool = {
-            "apiVersion": "perdure.dev/v1alpha1",
-            "kind": "WorkerPool",
-            "metadata": {"name": POOL},
-            "spec": {
-                "image": "bench:1",
-                "modules": ["workload_code"],
-                "slots": 200,
-                "scaling": {"min": options.workers, "max": options.workers},
-            },
-        }
-        operator.apply(pool)
         await bench.start_workers(options.workers)
         await measure_direct(bench, POOL)
         rates = await measure_bare(bench, other)
@@ -341,8 +313,6 @@ async def measure(operator: Operator, other: str, options: argparse.Namespace) -
         for name, rate in rates.items():
             print(f"  bare {name:24}{rate * 60:10,.0f} a minute")
         await measure_restart(bench, options.runs)
-        if options.waiting:
-            await measure_waiting(bench, options.waiting)
         print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
 
 
@@ -350,7 +320,6 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=10_000, help="Workflows (%(default)s)")
-    parser.add_argument("--waiting", type=int, default=0, help="more that wait (%(default)s)")
     parser.add_argument("--workers", type=int, default=1, help="worker processes (%(default)s)")
     options = parser.parse_args()
     # Told to end, it takes along what it started.
