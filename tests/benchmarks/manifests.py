@@ -45,7 +45,7 @@ WIDTH = 16
 BARE = 500
 """Objects and runs that the bare figures are taken from."""
 POLL = 1.0
-"""Seconds between two looks, or five times as long as a look takes: looking costs the API server."""
+"""Seconds between two looks, or five times as long as a look takes: it costs the API server."""
 QUIET = 3.0
 """Seconds without a write after which all that was to be written is taken to be written."""
 
