@@ -245,7 +245,7 @@ async def measure_restart(bench: Bench, runs: int) -> None:
         waiting = _metric(metrics, "perdure_operator_workqueue_depth")
         return heard >= runs and waiting == 0
 
-    await bench.wait("the operator has looked at everything", has_looked, 120)
+    await bench.wait("the operator has looked at everything", has_looked, 120 + runs * 0.05)
     seconds = time.perf_counter() - began
     cost = cost_of(bench.operator.operator.pid)
     await bench.wait_quiet()
