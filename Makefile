@@ -43,8 +43,8 @@ fmt: $(STAMP) ## bring the code into shape
 bench: $(STAMP) ## the four workloads, as ratios to a bare SQLite commit in the same run
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.workloads
 
-bench-manifests: $(STAMP) ## ten thousand Workflows on a real API server: runs a minute, writes, CPU, memory (RUNS=10000)
-	PYTHONPATH=tests $(BIN)/python -m benchmarks.manifests --runs $(or $(RUNS),10000)
+bench-manifests: $(STAMP) ## ten thousand Workflows on a real API server: runs a minute, CPU, memory (RUNS=10000 POLICY=1, or WAITING=10000)
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.$(if $(WAITING),waiting --waiting $(WAITING),manifests --runs $(or $(RUNS),10000) $(if $(POLICY),--policy))
 
 image: $(STAMP) ## build both container images with buildah
 	PYTHONPATH=tests $(BIN)/python -m support.cluster_images

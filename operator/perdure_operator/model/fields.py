@@ -63,8 +63,12 @@ class StatusModel(CamelModel):
     model_config = ConfigDict(extra="ignore")
 
 
+RULES = "x-kubernetes-validations"
+"""The word of a schema that holds the rules in CEL."""
+
+
 def cel(rule: str, message: str, *, field: str | None = None) -> dict[str, str]:
-    """Return an ``x-kubernetes-validations`` entry, which the API server checks at every write.
+    """Return a rule of a schema, which the API server checks at every write.
 
     Args:
         rule: An expression in CEL that must be true.
@@ -77,7 +81,7 @@ def cel(rule: str, message: str, *, field: str | None = None) -> dict[str, str]:
 
 def cel_rules(*rules: Mapping[str, str]) -> dict[str, Any]:
     """Return the schema extension that holds ``rules``."""
-    return {"x-kubernetes-validations": [dict(rule) for rule in rules]}
+    return {RULES: [dict(rule) for rule in rules]}
 
 
 def _read_duration(value: object) -> object:

@@ -191,19 +191,19 @@ class WorkerPoolSpec(WorkerSpec):
     """Which code runs where, and with how many workers."""
 
     model_config = ConfigDict(
-        json_schema_extra=cel_rules(
-            *_CODE_RULES,
-            cel(
-                "!has(self.replicas) || (has(self.scaling) && has(self.scaling.mode) && "
-                "self.scaling.mode == 'External')",
-                REPLICAS_NOT_OBEYED,
-                field="replicas",
-            ),
-            *immutable(
-                "taskQueue",
-                mutable=(),
-                remedy="runs that were started on it wait there. Make a new WorkerPool instead",
-            ),
+        json_schema_extra=immutable(
+            "taskQueue",
+            mutable=(),
+            remedy="runs that were started on it wait there. Make a new WorkerPool instead",
+            others=[
+                *_CODE_RULES,
+                cel(
+                    "!has(self.replicas) || (has(self.scaling) && has(self.scaling.mode) && "
+                    "self.scaling.mode == 'External')",
+                    REPLICAS_NOT_OBEYED,
+                    field="replicas",
+                ),
+            ],
         )
     )
 

@@ -6,6 +6,7 @@ import pytest
 
 from perdure.protocol.verbs import CancelRequest, RunStatus, TerminateRequest
 from perdure_operator.cluster import WORKER_POOLS, WORKFLOWS
+from perdure_operator.model import FINALIZER
 from support.operator_scene import Scene, a_pool, a_workflow, ref
 
 NAME = "order-42"
@@ -45,6 +46,21 @@ async def test_a_cancellation_is_asked_for_once(scene: Scene) -> None:
 
     (request,) = scene.server.asked(CancelRequest)
     assert "deleted" in request.reason
+
+
+async def test_a_workflow_that_came_with_our_finalizer_is_let_go_as_any_other(scene: Scene) -> None:
+    # Out of a backup, say, or by an admission policy.
+    workflow = a_workflow()
+    workflow["metadata"]["finalizers"] = ["example.com/theirs", FINALIZER]
+    scene.apply(workflow)
+    await scene.look(WORKFLOWS, NAME)
+    assert not any(write.startswith("apply workflows") for write in scene.cluster.writes)
+    scene.cluster.ask_to_delete(WORKFLOWS, ref(NAME))
+    await scene.look(WORKFLOWS, NAME)
+    scene.server.run.cancel()
+    await scene.look(WORKFLOWS, NAME)
+
+    assert scene.body(WORKFLOWS, NAME)["metadata"]["finalizers"] == ["example.com/theirs"]
 
 
 async def test_a_suspended_run_is_let_go_on_to_clean_up(scene: Scene) -> None:

@@ -64,7 +64,7 @@ async def test_a_run_that_is_over_quickly_costs_three_writes_and_two_calls(scene
     scene.server.run.complete()
     assert await reconcile(scene) is None
 
-    assert written(scene) == ["apply", "apply_status"], "the finalizer goes, then how it ended"
+    assert written(scene) == ["release", "apply_status"], "the finalizer goes, then how it ended"
     assert asked(scene) == [StartRequest, DescribeRequest]
     assert scene.status(WORKFLOWS, NAME)["phase"] == "Succeeded"
     assert FINALIZER not in scene.body(WORKFLOWS, NAME)["metadata"].get("finalizers", ())
@@ -77,7 +77,7 @@ async def test_a_run_that_lasts_costs_one_write_more(scene: Scene) -> None:
     scene.server.run.complete()
     await reconcile(scene)
 
-    assert written(scene) == ["apply", "apply_status", "apply", "apply_status"]
+    assert written(scene) == ["apply", "apply_status", "release", "apply_status"]
     assert asked(scene) == [StartRequest, DescribeRequest, DescribeRequest]
 
 
