@@ -177,16 +177,17 @@ class Verbs:
         try:
             events = decide(hot.run, request)
         except RunClosedError as refusal:
+            await self._host.settle(hot)
             raise VerbError("AlreadyClosed", str(refusal), run_id=hot.run_id) from refusal
         except RefusedError as refusal:
             raise VerbError("Invalid", str(refusal), run_id=hot.run_id) from refusal
         try:
             await self._host.keeper.change(hot, events)
-            if not events:
-                # It is known already; what made it known may still be on its way to the disk.
-                await self._host.committer.flush()
         except LostError as error:
             raise unavailable(error) from error
+        if not events:
+            # It is known already; what made it known may still be on its way to the disk.
+            await self._host.settle(hot)
         return vb.Done()
 
     # --- asking ----------------------------------------------------------------------------
@@ -217,9 +218,8 @@ class Verbs:
     async def describe(self, request: vb.DescribeRequest) -> vb.RunDescription:
         """Tell all that is known of a run short of its history."""
         hot = await self._hot(request)
-        if hot.commits:
-            # Memory is ahead of the disk: nothing is shown before it is recorded.
-            await self._host.committer.flush()
+        # Nothing is shown before it is recorded.
+        await self._host.settle(hot)
         described = describing.description(
             hot, self._host.now(), has_operator=self._host.settings.has_operator
         )
