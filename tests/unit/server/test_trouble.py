@@ -12,6 +12,7 @@ from perdure.protocol import events as ev
 from perdure.protocol import messages as msg
 from perdure.protocol.events import HistoryEvent
 from perdure.protocol.verbs import DescribeRequest, SignalRequest, TerminateRequest
+from perdure_operator.engine import decisions
 from perdure_operator.server import committing, keeping
 from perdure_operator.server.errors import VerbError
 from support.hosts import World
@@ -256,3 +257,29 @@ async def test_a_worker_that_dies_with_a_report_that_was_not_recorded_is_lost() 
         other = await world.worker("w2")
         again = await other.take(msg.ActivityTask)
         assert again.attempt == msg.AttemptRef(run_id, 1, 2)
+
+
+async def test_a_run_may_end_beyond_the_limit_of_its_history(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with World() as world:
+        worker = await world.worker()
+        run_id = await world.start()
+        task = await worker.take(msg.WorkflowTask)
+        monkeypatch.setattr(decisions, "MAX_EVENTS", 2)
+        await worker.progress(task, cmd.CompleteWorkflow())
+        assert (await world.names(run_id))[-1] == "WorkflowCompleted"
+
+
+async def test_a_mistake_of_the_server_itself_is_not_recorded_and_ends_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with World() as world:
+        run_id = await world.start()
+        hot = world.host.keeper.peek(run_id)
+        assert hot is not None
+        with caplog.at_level(logging.CRITICAL), pytest.raises(keeping.LostError):
+            await world.host.keeper.change(hot, [ev.TimerFired(seq=9)])
+        assert "timer 9 fired, but it is not open" in caplog.text
+        await world.verbs.signal(SignalRequest(**TARGET, name="s"))
+        assert await world.names(run_id) == ["WorkflowStarted", "SignalReceived"]
