@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Set
+from collections.abc import Callable, Coroutine, Iterable, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from perdure.protocol.messages import AttemptRef, Hello
 from perdure.protocol.payloads import Millis
 from perdure.protocol.verbs import RunStatus
 from perdure_operator.engine import decisions, placing
-from perdure_operator.engine.transitions import RUN_TIMEOUT_SEQ, Transition
+from perdure_operator.engine.transitions import RUN_TIMEOUT_SEQ, OpenActivity, Transition
 from perdure_operator.server.activity_tasks import ActivityTasks
 from perdure_operator.server.alarms import Alarm, Alarms
 from perdure_operator.server.changes import Changes
@@ -130,15 +130,9 @@ class Host:
         )
         for row in await self.store.pending_runs():
             self.dispatcher.add_run((row.namespace, row.task_queue), row.run_id, row.build_id)
-        absent: defaultdict[str, set[AttemptRef]] = defaultdict(set)
-        for due in await self.store.started_activities():
-            activity = due.activity
-            if placing.is_taken(activity):
-                continue  # No session is behind it that could be lost.
-            ref = AttemptRef(due.run_id, activity.seq, activity.attempt)
-            absent[activity.worker_id].add(ref)
-        for worker_id, refs in absent.items():
-            grace = 0 if self.settings.release_leases else self.settings.lease
+        grace = 0 if self.settings.release_leases else self.settings.lease
+        begun = await self.store.started_activities()
+        for worker_id, refs in _by_worker((each.run_id, each.activity) for each in begun).items():
             self._await_worker(worker_id, refs, grace)
         await self.alarms.start()
         self.is_ready = True
@@ -231,13 +225,15 @@ class Host:
     def _await_worker(self, worker_id: str, refs: Set[AttemptRef], delay: Millis) -> None:
         """A worker is not there that has these attempts: it comes back in time, or loses them."""
         if refs:
-            self._absent.setdefault(worker_id, set()).update(refs)
-            self._spawn(self._lose_later(worker_id, delay))
+            absent = self._absent[worker_id] = {*refs, *self._absent.get(worker_id, ())}
+            self._spawn(self._lose_later(worker_id, absent, delay))
 
-    async def _lose_later(self, worker_id: str, delay: Millis) -> None:
+    async def _lose_later(self, worker_id: str, refs: set[AttemptRef], delay: Millis) -> None:
         await asyncio.sleep(delay / 1000)
-        refs = self._absent.pop(worker_id, None)
-        while refs:
+        if self._absent.get(worker_id) is not refs:
+            return  # It came back; if it has gone again, it is waited for anew.
+        del self._absent[worker_id]
+        while True:
             try:
                 await self.activity_tasks.lose(worker_id, refs)
             except StoreError as error:
@@ -262,7 +258,7 @@ class Host:
                     log.warning("worker %s was silent for its whole lease", session.identity)
                     self.disconnect(session, "silent")
                     session.break_off()
-                    self._spawn(self._lose_later(session.worker_id, 0))
+                    self._await_worker(session.worker_id, session.held_attempts, 0)
 
     # --- versions --------------------------------------------------------------------------
 
@@ -334,10 +330,16 @@ class Host:
 
     def _await_workers_of(self, hot: HotRun) -> None:
         """That an attempt ended, or its worker was lost, may be what could not be recorded."""
-        for activity in hot.run.activities.values():
-            if not activity.is_started or placing.is_taken(activity):
-                continue
-            ref = AttemptRef(hot.run_id, activity.seq, activity.attempt)
-            session = self._sessions.get(activity.worker_id)
-            if session is None or ref not in session.held_attempts:
-                self._await_worker(activity.worker_id, {ref}, self.settings.lease)
+        begun = ((hot.run_id, each) for each in hot.run.activities.values() if each.is_started)
+        for worker_id, refs in _by_worker(begun).items():
+            # Those that it has, being connected, are not taken from it.
+            self._await_worker(worker_id, refs, self.settings.lease)
+
+
+def _by_worker(begun: Iterable[tuple[str, OpenActivity]]) -> dict[str, set[AttemptRef]]:
+    """Return running attempts by who has them, as far as a session is behind them."""
+    found: defaultdict[str, set[AttemptRef]] = defaultdict(set)
+    for run_id, activity in begun:
+        if not placing.is_taken(activity):
+            found[activity.worker_id].add(AttemptRef(run_id, activity.seq, activity.attempt))
+    return found

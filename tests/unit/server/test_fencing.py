@@ -36,6 +36,15 @@ def test_a_lease_that_is_made_anew_begins_after_all_terms_of_the_one_before() ->
         fences.check("operator", token(901))
 
 
+def test_of_too_many_scopes_the_one_unused_for_longest_is_forgotten() -> None:
+    fences = Fences()
+    for number in range(MAX_SCOPES + 1):
+        fences.check("operator", token(2, scope=f"perdure/{number}"))
+    fences.check("operator", token(1, scope="perdure/0"))
+    with pytest.raises(VerbError):
+        fences.check("operator", token(1, scope=f"perdure/{MAX_SCOPES}"))
+
+
 def test_nobody_is_fenced_off_by_somebody_else() -> None:
     fences = Fences()
     fences.check("mallory", token(99))

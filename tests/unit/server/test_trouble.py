@@ -15,6 +15,7 @@ from perdure.protocol.verbs import DescribeRequest, SignalRequest, TerminateRequ
 from perdure_operator.engine import decisions
 from perdure_operator.server import committing, keeping
 from perdure_operator.server.errors import VerbError
+from perdure_operator.store.port import StoreUnavailableError
 from support.hosts import World
 from support.runs import schedule
 
@@ -283,3 +284,26 @@ async def test_a_mistake_of_the_server_itself_is_not_recorded_and_ends_nothing(
         assert "timer 9 fired, but it is not open" in caplog.text
         await world.verbs.signal(SignalRequest(**TARGET, name="s"))
         assert await world.names(run_id) == ["WorkflowStarted", "SignalReceived"]
+
+
+async def test_a_worker_that_came_back_while_nothing_could_be_read_may_still_be_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def unreadable(_run_id: str) -> None:
+        raise StoreUnavailableError("the disk is away")
+
+    async with World(lease=8_000, grace=2_000) as world:
+        worker = await world.worker()
+        run_id = await world.start()
+        options = {"start_to_close_timeout": None, "schedule_to_close_timeout": 86_400_000}
+        await worker.progress(await worker.take(msg.WorkflowTask), schedule(1, **options))
+        await worker.take(msg.ActivityTask)
+        await world.restart()
+        with monkeypatch.context() as away:
+            away.setattr(world.store, "get_run", unreadable)
+            with pytest.raises(StoreUnavailableError):
+                await world.host.connect(worker.session)
+        worker.disconnect()
+        await asyncio.sleep(12)
+        other = await world.worker("w2")
+        assert (await other.take(msg.ActivityTask)).attempt == msg.AttemptRef(run_id, 1, 2)
