@@ -23,6 +23,8 @@ def test_an_older_term_is_refused_once_a_newer_one_was_heard() -> None:
     with pytest.raises(VerbError, match="term 2 has begun") as refused:
         fences.check("operator", token(1))
     assert refused.value.code == "Fenced"
+    with pytest.raises(VerbError):
+        fences.check("operator", token(1))
     fences.check("operator", token(2))
     with pytest.raises(VerbError):
         fences.check("operator", token(1))
