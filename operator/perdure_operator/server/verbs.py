@@ -177,6 +177,7 @@ class Verbs:
         try:
             events = decide(hot.run, request)
         except RunClosedError as refusal:
+            await self._host.settle(hot)
             raise VerbError("AlreadyClosed", str(refusal), run_id=hot.run_id) from refusal
         except RefusedError as refusal:
             raise VerbError("Invalid", str(refusal), run_id=hot.run_id) from refusal
@@ -186,11 +187,11 @@ class Verbs:
     async def _change(self, hot: HotRun, events: list[ev.Event]) -> None:
         try:
             await self._host.keeper.change(hot, events)
-            if not events:
-                # It is known already; what made it known may still be on its way to the disk.
-                await self._host.committer.flush()
         except LostError as error:
             raise unavailable(error) from error
+        if not events:
+            # It is known already; what made it known may still be on its way to the disk.
+            await self._host.settle(hot)
 
     # --- asking ----------------------------------------------------------------------------
 
@@ -222,9 +223,8 @@ class Verbs:
         hot = await self._hot(request)
         if request.settle:
             await self._change(hot, batching.move_all(hot.run))
-        if hot.commits:
-            # Memory is ahead of the disk: nothing is shown before it is recorded.
-            await self._host.committer.flush()
+        # Nothing is shown before it is recorded.
+        await self._host.settle(hot)
         described = describing.description(
             hot, self._host.now(), has_operator=self._host.settings.has_operator
         )

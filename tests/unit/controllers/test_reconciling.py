@@ -12,6 +12,7 @@ from perdure_operator.cluster import (
     WORKFLOWS,
     ConflictError,
     NotFoundError,
+    NotLeadingError,
     ObjectKind,
     UnavailableError,
 )
@@ -78,6 +79,7 @@ class Shift:
         pytest.param(UnavailableError("get x", "503"), "error", id="api-server-away"),
         pytest.param(ServerUnavailableError("Unavailable", "away"), "error", id="server-away"),
         pytest.param(ConflictError("apply x", "modified"), "conflict", id="changed-meanwhile"),
+        pytest.param(NotLeadingError("apply x", "not sent"), "not-leading", id="no-mandate-now"),
         pytest.param(ValueError("a bug"), "bug", id="bug"),
     ],
 )
