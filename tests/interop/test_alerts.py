@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from support.cluster_tools import CHECKOUT, CommandError, run, tools
+from support.cluster_tools import CHECKOUT, CommandError, run
 from support.interop_alerts import CASES, HEALTHY, INTERVAL, Case
 from support.interop_programs import program
+from support.interop_prometheus import NAMESPACE, write_rules
 
-NAMESPACE = "engine"
 FIRING = 'count by (alertname) (ALERTS{alertstate="firing"})'
 
 pytestmark = pytest.mark.timeout(3600)
@@ -27,17 +27,8 @@ def promtool() -> Path:
 
 @pytest.fixture(scope="module")
 def rules(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The rules as the Prometheus operator writes what the chart renders into a file."""
-    chart, switch = CHECKOUT / "charts" / "perdure", "monitoring.rules.enabled=true"
-    command = [tools().helm, "template", "perdure", "-n", NAMESPACE, chart, "--set", switch]
-    (rule,) = [
-        each
-        for each in yaml.safe_load_all(run(command))
-        if each and each["kind"] == "PrometheusRule"
-    ]
-    file = tmp_path_factory.mktemp("rules") / "rules.yaml"
-    file.write_text(yaml.safe_dump(rule["spec"]), encoding="utf-8")
-    return file
+    """The rules of the chart, as a file."""
+    return write_rules(tmp_path_factory.mktemp("rules"))
 
 
 def series_of(case: Case) -> list[dict[str, str]]:
