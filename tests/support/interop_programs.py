@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import stat
 import tempfile
@@ -44,6 +45,8 @@ class Program:
     tags: str = ""
     ours: str = ""
     """The folder of our `main.go` in `tests/interop/programs`; empty for a command of theirs."""
+    without: str = ""
+    """A regular expression of files that are left out, for what only takes time to compile."""
     replaced: tuple[tuple[str, str], ...] = ()
     """Modules that a release has beside it in its repository, with the version to take."""
 
@@ -62,7 +65,6 @@ CERT_MANAGER = Program(
     ours="cert-manager",
 )
 KUSTOMIZE_CONTROLLER = "github.com/fluxcd/kustomize-controller"
-KEDA = "github.com/kedacore/keda/v2"
 PROMETHEUS = "github.com/prometheus/prometheus"
 PROGRAMS = {
     "promtool": Program(
@@ -72,8 +74,14 @@ PROGRAMS = {
         module=PROMETHEUS, version="v0.316.0", package="./cmd/prometheus", tags="remove_all_sd"
     ),
     "cert-manager": CERT_MANAGER,
-    "keda-operator": Program(module=KEDA, version="v2.21.0", package="./cmd/operator"),
-    "keda-adapter": Program(module=KEDA, version="v2.21.0", package="./cmd/adapter"),
+    "keda-scaler": Program(
+        module="github.com/kedacore/keda/v2",
+        version="v2.21.0",
+        package="./cmd/perdure-interop",
+        ours="keda-scaler",
+        # The other scalers need the clients of every cloud there is.
+        without=r"pkg/scalers/(?!metrics_api_scaler|scaler)\w+\.go",
+    ),
     "argo-health": Program(
         module="github.com/argoproj/argo-cd/v3",
         version="v3.5.7",
@@ -118,12 +126,20 @@ def program(name: str, *, announce: Announce = print) -> Path:
 def source(name: str) -> Path:
     """Return the folder with the source of a program's module, such as its CRDs."""
     wanted = PROGRAMS[name]
-    return _download(wanted.module, wanted.version)
+    return module_source(wanted.module, wanted.version)
 
 
-def _download(module: str, version: str) -> Path:
-    told = run([_go(), "mod", "download", "-json", f"{module}@{version}"], timeout=600, env=_ENV)
-    return Path(json.loads(told)["Dir"])
+def module_source(module: str, version: str) -> Path:
+    """Return the folder with a module's source, which is read-only.
+
+    Raises:
+        ProgramUnavailableError: The module cannot be had.
+    """
+    try:
+        command = [_go(), "mod", "download", "-json", f"{module}@{version}"]
+        return Path(json.loads(run(command, timeout=600, env=_ENV))["Dir"])
+    except (CommandError, FileNotFoundError) as error:
+        raise ProgramUnavailableError(f"{module} {version} cannot be had: {error}") from error
 
 
 _ENV = {"CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": "-buildvcs=false"}
@@ -139,7 +155,9 @@ def _compile(wanted: Program, binary: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         # A copy, because the module cache is read-only and shared.
         copy = Path(scratch, "module")
-        shutil.copytree(_download(wanted.module, wanted.version), copy, copy_function=shutil.copy)
+        shutil.copytree(
+            module_source(wanted.module, wanted.version), copy, copy_function=shutil.copy
+        )
         options = _complete(wanted, copy)
         command = [_go(), "build", "-C", str(copy), "-trimpath", "-ldflags=-s -w", *options]
         run([*command, "-o", str(partial), wanted.package], timeout=COMPILING, env=_ENV)
@@ -150,6 +168,10 @@ def _complete(wanted: Program, copy: Path) -> list[str]:
     """Put into the copy of a module what it lacks; return what the build is to be told of it."""
     for path in (copy, *copy.rglob("*")):
         path.chmod(path.stat().st_mode | stat.S_IWUSR)
+    if wanted.without:
+        for path in copy.rglob("*.go"):
+            if re.fullmatch(wanted.without, str(path.relative_to(copy))):
+                path.unlink()
     if wanted.ours:
         (copy / wanted.package).mkdir(parents=True)
         shutil.copy(MAINS / wanted.ours / "main.go", copy / wanted.package)
