@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from base64 import b64decode
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import yaml
 
 from perdure.client import Client
 from support.cluster import Cluster, a_cluster
-from support.cluster_tools import CHECKOUT, CommandError, run
+from support.cluster_tools import CHECKOUT, CommandError, run, tools
 from support.interop_programs import program, source
+from support.pki import AUTHORITY, write_pair
 from support.processes import Server
 
 HOWTO = (CHECKOUT / "docs" / "how-to" / "scale-workers.md").read_text(encoding="utf-8")
@@ -84,15 +86,84 @@ def test_without_a_number_it_fails_and_nothing_is_scaled(server: Server, tmp_pat
         scaled_at(address, path="/api/v1/queues/shop")
 
 
+@pytest.fixture
+def secured(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Server, Path]]:
+    """A server with TLS and tokens, and the folder with its authority."""
+    certificate, key = write_pair(tmp_path)
+    monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
+    options = ("--tls-cert", str(certificate), "--tls-key", str(key), "--auth", "kubernetes")
+    trusted = tmp_path / "ca"
+    trusted.mkdir()
+    (trusted / "perdure.crt").write_bytes(AUTHORITY.read_bytes())
+    with Server(tmp_path / "perdure.db", *options, log=tmp_path / "server.log") as server:
+        yield server, trusted
+
+
+def test_a_scaler_with_the_token_of_the_how_to_may_read_its_queue_and_no_other(
+    cluster: Cluster, secured: tuple[Server, Path]
+) -> None:
+    server, trusted = secured
+    bearer = {"authMode": "bearer"}
+    with cluster.namespace("shop") as shop:
+        token = make_token(cluster, shop)
+        mine, other = (f"/api/v1/queues/{shop}/{queue}" for queue in (QUEUE, "refunds"))
+
+        def scale(path: str, token: str, trusted: Path = trusted) -> dict[str, Any]:
+            options = {"metadata": bearer, "token": token, "trusted": trusted}
+            return scaled_at(server.address, path=path, **options)
+
+        assert scale(mine, token)["value"] == 0
+        with pytest.raises(CommandError, match="403"):
+            scale(other, token)
+        with pytest.raises(CommandError, match="401"):
+            scale(mine, "stolen")
+        with pytest.raises(CommandError, match="unknown authority"):
+            scale(mine, token, Path("nothing"))
+
+
+def make_token(cluster: Cluster, shop: str) -> str:
+    """Run the commands of the how-to, in a namespace of the test, and return the token."""
+    (block,) = [
+        part.partition("```")[0]
+        for part in HOWTO.split("```sh\n")[1:]
+        if "create serviceaccount scaler" in part
+    ]
+    env = {"KUBECONFIG": str(cluster.kubeconfig)}
+    kubectl = f"{tools().kubectl} -n {shop}"
+    run(
+        [
+            "bash",
+            "-euc",
+            block.replace("kubectl -n shop", kubectl).replace("shop:scaler", f"{shop}:scaler"),
+        ],
+        env=env,
+    )
+    secret = cluster.get("secret", "scaler", namespace=shop)
+    return b64decode(secret["data"]["token"]).decode()
+
+
 def scaled(server: Server) -> dict[str, Any]:
     """Return what KEDA makes of the how-to's trigger, at a server."""
     return scaled_at(server.address)
 
 
-def scaled_at(address: str, *, path: str = "") -> dict[str, Any]:
+def scaled_at(
+    address: str,
+    *,
+    path: str = "",
+    metadata: Mapping[str, str] | None = None,
+    token: str = "",
+    trusted: Path = Path("nothing"),
+) -> dict[str, Any]:
     url = TRIGGER["metadata"]["url"].removeprefix("http://")
     base = address if "://" in address else f"http://{address}"
     there = base + (path or "/" + url.partition("/")[2])
-    trigger = {"metadata": TRIGGER["metadata"] | {"url": there}}
-    answer: dict[str, Any] = json.loads(run([program("keda-scaler")], input=json.dumps(trigger)))
+    trigger = {
+        "metadata": TRIGGER["metadata"] | {"url": there} | dict(metadata or {}),
+        "authParams": {"token": token} if token else {},
+    }
+    command = [program("keda-scaler"), trusted]
+    answer: dict[str, Any] = json.loads(run(command, input=json.dumps(trigger)))
     return answer

@@ -1,5 +1,6 @@
-// What KEDA's metrics-api scaler makes of a trigger: keda-scaler < {"metadata": {…}, "authParams": {…}}
+// What KEDA's metrics-api scaler makes of a trigger: keda-scaler CA_DIR < {"metadata": {…}, "authParams": {…}}
 //
+// CA_DIR is what KEDA's operator has as --ca-dir: the authorities that it trusts besides the system's.
 // The scaler is built and asked as KEDA's operator does at each polling interval. It prints what the
 // HorizontalPodAutoscaler is told ({"value", "target"}, in thousandths) and whether the object is
 // active, which is what KEDA scales from and to zero by.
@@ -14,6 +15,7 @@ import (
 
 	"github.com/kedacore/keda/v2/pkg/scalers"
 	"github.com/kedacore/keda/v2/pkg/scalers/scalersconfig"
+	"github.com/kedacore/keda/v2/pkg/util"
 )
 
 func main() {
@@ -22,6 +24,7 @@ func main() {
 		AuthParams map[string]string `json:"authParams"`
 	}
 	check(json.NewDecoder(os.Stdin).Decode(&trigger))
+	util.SetCACertDirs([]string{os.Args[1]})
 	scaler := must(scalers.NewMetricsAPIScaler(&scalersconfig.ScalerConfig{
 		ScalableObjectType: "ScaledObject",
 		GlobalHTTPTimeout:  3 * time.Second,
