@@ -47,6 +47,8 @@ class Program:
     """The folder of our `main.go` in `tests/interop/programs`; empty for a command of theirs."""
     without: str = ""
     """A regular expression of files that are left out, for what only takes time to compile."""
+    added: tuple[tuple[str, str], ...] = ()
+    """Files with their text, for what others still need of those that are left out."""
     replaced: tuple[tuple[str, str], ...] = ()
     """Modules that a release has beside it in its repository, with the version to take."""
 
@@ -81,6 +83,12 @@ PROGRAMS = {
         ours="keda-scaler",
         # The other scalers need the clients of every cloud there is.
         without=r"pkg/scalers/(?!metrics_api_scaler|scaler)\w+\.go",
+        added=(
+            (
+                "pkg/scalers/interop.go",
+                'package scalers\n\nconst externalMetricType = "External"\n',
+            ),
+        ),
     ),
     "argo-health": Program(
         module="github.com/argoproj/argo-cd/v3",
@@ -172,6 +180,8 @@ def _complete(wanted: Program, copy: Path) -> list[str]:
         for path in copy.rglob("*.go"):
             if re.fullmatch(wanted.without, str(path.relative_to(copy))):
                 path.unlink()
+    for name, text in wanted.added:
+        (copy / name).write_text(text, encoding="utf-8")
     if wanted.ours:
         (copy / wanted.package).mkdir(parents=True)
         shutil.copy(MAINS / wanted.ours / "main.go", copy / wanted.package)
