@@ -7,6 +7,7 @@ from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -157,9 +158,8 @@ def scaled_at(
     token: str = "",
     trusted: Path = Path("nothing"),
 ) -> dict[str, Any]:
-    url = TRIGGER["metadata"]["url"].removeprefix("http://")
     base = address if "://" in address else f"http://{address}"
-    there = base + (path or "/" + url.partition("/")[2])
+    there = base + (path or urlsplit(TRIGGER["metadata"]["url"]).path)
     trigger = {
         "metadata": TRIGGER["metadata"] | {"url": there} | dict(metadata or {}),
         "authParams": {"token": token} if token else {},
