@@ -25,6 +25,7 @@ from perdure_operator.model.fields import (
     cel_rules,
 )
 from perdure_operator.model.immutability import immutable
+from perdure_operator.model.pod_templates import PodTemplate
 from perdure_operator.model.resources import Resource, ResourceStatus
 
 POOL_NAME_MAX_LENGTH = 48
@@ -168,7 +169,7 @@ class WorkerSpec(SpecModel):
     """Environment variables of the workers."""
     service_account_name: ObjectName | None = None
     """The ServiceAccount the workers' pods run as. Without it: the namespace's default one."""
-    template: AnyObject | None = None
+    template: PodTemplate | None = None
     """A pod template (metadata and spec) laid over the one that the operator makes: resources,
     nodeSelector, volumes, more containers. The worker's own container is named worker."""
 
