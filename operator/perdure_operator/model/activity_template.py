@@ -11,7 +11,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from perdure_operator.model.fields import AnyObject, ObjectName, SpecModel, UniqueBy
+from perdure_operator.model.fields import (
+    AnyObject,
+    ImageName,
+    ObjectName,
+    SpecModel,
+    UniqueBy,
+)
 from perdure_operator.model.pod_templates import NamedObject, PodTemplate
 from perdure_operator.model.workerpool import EnvVar, ImagePullPolicy
 
@@ -25,7 +31,7 @@ Word = Annotated[str, Field(max_length=32768)]
 class ActivityTemplate(SpecModel):
     """A pod for each attempt of an activity."""
 
-    image: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
+    image: ImageName | None = None
     """The container's image. With a type, and without it: the pool's."""
     image_pull_policy: ImagePullPolicy | None = None
     """When a node fetches the image. Without it: Always for the tag latest, else IfNotPresent."""

@@ -13,7 +13,12 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from perdure_operator.model.crons import CRON_MAX_LENGTH, CRON_PATTERN, check_cron
+from perdure_operator.model.crons import (
+    CRON_MAX_LENGTH,
+    CRON_PATTERN,
+    HOW_TO_WRITE,
+    check_cron,
+)
 from perdure_operator.model.fields import (
     AnyJson,
     AnyObject,
@@ -27,7 +32,9 @@ from perdure_operator.model.fields import (
     UniqueBy,
     cel,
     cel_rules,
+    written,
 )
+from perdure_operator.model.labels import check_label
 from perdure_operator.model.policies import WorkflowTimeouts
 from perdure_operator.model.resources import Resource, ResourceStatus
 from perdure_operator.model.schedule_times import BACKWARDS, Calendar, Interval
@@ -45,11 +52,22 @@ SHOWN_ACTIVE = 50
 SHOWN_NEXT = 5
 
 _LONG_NAME = f"the name of a Schedule can have at most {MAX_NAME} characters"
+_NEVER = "endAt lies before startAt, so nothing would ever be due: set it later or leave it out"
 _NO_TIMES = "say when: give cron, intervals or calendars"
 _ONE_WORKER = "give exactly one of workerPool (a WorkerPool's name) and worker (a pool of its own)"
 
+_REQUEST_ID = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+
 RequestId = Annotated[
-    str, Field(min_length=1, max_length=50, pattern="^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    str,
+    Field(
+        min_length=1,
+        max_length=50,
+        pattern=_REQUEST_ID,
+        json_schema_extra=cel_rules(
+            written(_REQUEST_ID, "write an id with lower case letters, digits and - alone")
+        ),
+    ),
 ]
 """The id of a trigger or a backfill; it becomes part of Workflows' names."""
 
@@ -142,6 +160,14 @@ class TemplateMetadata(SpecModel):
     annotations: Annotated[dict[str, str], Field(max_length=64)] = Field(default_factory=dict)
     """Their annotations."""
 
+    @model_validator(mode="after")
+    def _can_be_written(self) -> TemplateMetadata:
+        for name, value in self.labels.items():
+            check_label(name, value)
+        for name in self.annotations:
+            check_label(name, "")
+        return self
+
 
 class TemplateSpec(SpecModel):
     """The run that is wanted at each time: a Workflow's spec without what steers one run."""
@@ -186,7 +212,13 @@ class ScheduleSpec(SpecModel):
 
     model_config = ConfigDict(
         json_schema_extra=cel_rules(
-            cel("has(self.cron) || has(self.intervals) || has(self.calendars)", _NO_TIMES)
+            cel("has(self.cron) || has(self.intervals) || has(self.calendars)", _NO_TIMES),
+            cel(
+                "!has(self.startAt) || !has(self.endAt) || "
+                "timestamp(self.startAt) <= timestamp(self.endAt)",
+                _NEVER,
+                field="endAt",
+            ),
         )
     )
 
@@ -194,7 +226,12 @@ class ScheduleSpec(SpecModel):
         tuple[
             Annotated[
                 str,
-                Field(min_length=1, max_length=CRON_MAX_LENGTH, pattern=CRON_PATTERN),
+                # By a rule alone: the pattern is too long to be printed to anybody.
+                Field(
+                    min_length=1,
+                    max_length=CRON_MAX_LENGTH,
+                    json_schema_extra=cel_rules(written(CRON_PATTERN, HOW_TO_WRITE)),
+                ),
                 AfterValidator(check_cron),
             ],
             ...,
@@ -258,6 +295,12 @@ class ScheduleSpec(SpecModel):
     def _has_times(self) -> ScheduleSpec:
         if self.cron is None and self.intervals is None and self.calendars is None:
             raise ValueError(_NO_TIMES)
+        return self
+
+    @model_validator(mode="after")
+    def _begins_before_it_ends(self) -> ScheduleSpec:
+        if self.start_at and self.end_at and self.end_at < self.start_at:
+            raise ValueError(_NEVER)
         return self
 
 
