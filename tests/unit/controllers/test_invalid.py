@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from perdure_operator.cluster import SCHEDULES, WORKFLOWS
 from perdure_operator.controllers.invalid import explain_invalid
 from perdure_operator.model import Activity, Resource, Schedule
+from perdure_operator.model.crons import HOW_TO_WRITE
 from support.manifests import Manifest, manifest_of
 from support.operator_scene import Scene, a_pool, a_workflow, ref
 from support.schedules import NAME, ScheduleScene
@@ -92,8 +93,8 @@ async def test_what_is_over_stays_over_whatever_its_spec_reads_like(scene: Scene
         pytest.param(
             Schedule,
             manifest_of("Schedule", "a", cron=["0 9 31 2 *"], workflowTemplate=TEMPLATE),
-            "spec.cron[0]: '0 9 31 2 *' is not a cron expression (bad day-of-month): write minute, "
-            "hour, day of month, month and day of week, for example '0 9 * * MON-FRI'",
+            f"spec.cron[0]: '0 9 31 2 *' is not a cron expression (bad day-of-month): "
+            f"{HOW_TO_WRITE}",
             id="a-list-is-not-wrong-besides-what-is-in-it",
         ),
         pytest.param(
