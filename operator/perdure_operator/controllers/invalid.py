@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from perdure_operator.cluster import Manifest, ObjectKind
 from perdure_operator.controllers.actions import Plan, WriteStatus, ref_of, set_finalizer
+from perdure_operator.controllers.world import World
 from perdure_operator.model import (
     FINALIZER,
     Condition,
@@ -27,6 +28,14 @@ from perdure_operator.model import (
 )
 
 _MOST_PROBLEMS = 5
+
+
+async def set_aside(world: World, kind: ObjectKind, body: Manifest, error: ValidationError) -> Plan:
+    """Say in the status what is wrong with the object, do nothing else, and return the plan."""
+    plan = plan_invalid(kind, body, error, world.now())
+    for action in plan.actions:
+        await world.applier.apply(action)
+    return plan
 
 
 def plan_invalid(kind: ObjectKind, body: Manifest, error: ValidationError, now: datetime) -> Plan:
