@@ -53,4 +53,5 @@ CONTROLLER_REVISIONS = ObjectKind(
 )
 LEASES = ObjectKind(group="coordination.k8s.io", version="v1", kind="Lease", plural="leases")
 EVENTS = ObjectKind(group="events.k8s.io", version="v1", kind="Event", plural="events")
+SECRETS = ObjectKind(group="", version="v1", kind="Secret", plural="secrets")
 CONFIG_MAPS = ObjectKind(group="", version="v1", kind="ConfigMap", plural="configmaps")

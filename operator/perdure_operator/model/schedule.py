@@ -37,7 +37,8 @@ from perdure_operator.model.fields import (
 from perdure_operator.model.labels import check_label
 from perdure_operator.model.policies import WorkflowTimeouts
 from perdure_operator.model.resources import Resource, ResourceStatus
-from perdure_operator.model.schedule_times import BACKWARDS, Calendar, Interval
+from perdure_operator.model.schedule_requests import Backfill, OverlapPolicy, Trigger
+from perdure_operator.model.schedule_times import Calendar, Interval
 from perdure_operator.model.workerpool import WorkerSpec
 from perdure_operator.model.workflow import MAX_ARGUMENTS, DeletionPolicy
 
@@ -56,21 +57,6 @@ _NEVER = "endAt lies before startAt, so nothing would ever be due: set it later 
 _NO_TIMES = "say when: give cron, intervals or calendars"
 _ONE_WORKER = "give exactly one of workerPool (a WorkerPool's name) and worker (a pool of its own)"
 
-_REQUEST_ID = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
-
-RequestId = Annotated[
-    str,
-    Field(
-        min_length=1,
-        max_length=50,
-        pattern=_REQUEST_ID,
-        json_schema_extra=cel_rules(
-            written(_REQUEST_ID, "write an id with lower case letters, digits and - alone")
-        ),
-    ),
-]
-"""The id of a trigger or a backfill; it becomes part of Workflows' names."""
-
 
 def _append_only(what: str) -> dict[str, Any]:
     return cel_rules(
@@ -78,13 +64,6 @@ def _append_only(what: str) -> dict[str, Any]:
             "oldSelf.all(old, self.exists(new, new.id == old.id))",
             f"{what} can only be appended: leave those that are there in the list",
         )
-    )
-
-
-def _unchanged(what: str) -> dict[str, str]:
-    return cel(
-        "self == oldSelf",
-        f"a {what} cannot be changed once it is there: append another one with a new id",
     )
 
 
@@ -97,59 +76,6 @@ def _known_zone(name: str) -> str:
             "Europe/Berlin, America/New_York or UTC"
         ) from error
     return name
-
-
-class OverlapPolicy(StrEnum):
-    """What happens when it is time and an earlier Workflow of the Schedule is not over."""
-
-    SKIP = "Skip"
-    """Nothing: this time is left out."""
-    BUFFER_ONE = "BufferOne"
-    """One start waits for the end of what runs; further times are left out meanwhile."""
-    BUFFER_ALL = "BufferAll"
-    """Every start waits its turn."""
-    CANCEL_OTHER = "CancelOther"
-    """What runs is canceled, and this one starts when that is over."""
-    TERMINATE_OTHER = "TerminateOther"
-    """What runs is ended without being asked, and this one starts then."""
-    ALLOW_ALL = "AllowAll"
-    """It starts besides."""
-
-
-class Trigger(SpecModel):
-    """One start out of turn."""
-
-    model_config = ConfigDict(json_schema_extra=cel_rules(_unchanged("trigger")))
-
-    id: RequestId
-    """What tells this trigger from all others of this Schedule; each id is done once."""
-    overlap_policy: OverlapPolicy = OverlapPolicy.ALLOW_ALL
-    """What happens if a Workflow of the Schedule is not over."""
-
-
-class Backfill(SpecModel):
-    """Times of the past, or any others, to be done now as if they were due."""
-
-    model_config = ConfigDict(
-        json_schema_extra=cel_rules(
-            cel("timestamp(self.end) >= timestamp(self.start)", BACKWARDS), _unchanged("backfill")
-        )
-    )
-
-    id: RequestId
-    """What tells this backfill from all others of this Schedule; each id is done once."""
-    start: Time
-    """The first instant that may be a firing."""
-    end: Time
-    """The last one."""
-    overlap_policy: OverlapPolicy = OverlapPolicy.BUFFER_ALL
-    """What happens if a Workflow of the Schedule is not over."""
-
-    @model_validator(mode="after")
-    def _runs_forwards(self) -> Backfill:
-        if self.end < self.start:
-            raise ValueError(BACKWARDS)
-        return self
 
 
 class TemplateMetadata(SpecModel):

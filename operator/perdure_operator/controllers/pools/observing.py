@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from perdure.protocol.verbs import QueueDescription, VersionDescription
@@ -12,6 +12,7 @@ from perdure_operator.controllers.pools.access import WorkerDefaults
 from perdure_operator.controllers.pools.jobs import JobFacts, JobState
 from perdure_operator.controllers.pools.pods import PodFacts
 from perdure_operator.controllers.pools.revisions import RevisionFacts
+from perdure_operator.controllers.pools.silence import Silence
 from perdure_operator.controllers.pools.templates import (
     Code,
     WorkerTemplate,
@@ -34,6 +35,8 @@ class PoolView:
     jobs: Sequence[JobFacts]
     """The pool's Jobs, of every version."""
     pods: Sequence[PodFacts]
+    silences: Mapping[str, Silence] = field(default_factory=dict)
+    """Jobs whose workers run and are not connected, by uid."""
     revisions: Sequence[RevisionFacts] = ()
     """What is written down of the pool's versions."""
     holds: timedelta | None = None
@@ -96,6 +99,11 @@ class PoolView:
     def active(self) -> list[JobFacts]:
         """The Jobs of any version whose workers run, or will."""
         return [job for job in self.jobs if job.state is JobState.ACTIVE]
+
+    def is_connected(self, job: JobFacts) -> bool:
+        """Tell whether a Job's worker is at the server."""
+        workers = self.queue.workers if self.queue is not None else ()
+        return any(job.is_home_of(worker) for worker in workers)
 
     def connected(self, version: str = "") -> int:
         """Return how many workers take tasks, of one version or of all."""

@@ -10,12 +10,13 @@ workers' own doing: one that is idle leaves. Those that stay (of ``scaling.min``
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import count
 
 from perdure_operator.cluster import JOBS
 from perdure_operator.controllers.actions import Action, CreateObject
+from perdure_operator.controllers.pools.access import read_access
 from perdure_operator.controllers.pools.failing import (
     HASTY,
     Streak,
@@ -40,6 +41,9 @@ class Serving:
     """How many workers it should have."""
     staying: int
     """How many of them do not leave when they are idle."""
+    is_exact: bool = False
+    """No more than wanted may run, also of those that would leave by themselves: somebody who
+    scales from outside to zero means now."""
     hasty: timedelta
     """Workers that last less long than this, and leave well, left too soon."""
     streak: Streak
@@ -64,7 +68,8 @@ def serve_current(view: PoolView, template: WorkerTemplate) -> Serving:
         needed = -(-view.demand(template.version) // spec.slots)
         wanted = max(spec.scaling.min, min(spec.scaling.max, needed))
         staying = spec.scaling.min
-    return _serve(view, template, wanted=wanted, staying=staying)
+    serving = _serve(view, template, wanted=wanted, staying=staying)
+    return replace(serving, is_exact=spec.scaling.mode is ScalingMode.EXTERNAL)
 
 
 def serve_kept(view: PoolView, kept: Iterable[RevisionFacts]) -> list[Serving]:
@@ -126,6 +131,7 @@ def plan_deletions(
         *(job.delete() for job in _finished(view, servings)),
         *(job.delete() for job in _replaced(view, servings, is_declared=is_declared)),
         *(job.delete() for serving in servings for job in _staying_in_excess(serving)),
+        *(job.delete() for serving in servings for job in _locked_out(view, serving)),
     ]
 
 
@@ -166,9 +172,21 @@ def _replaced(view: PoolView, servings: Sequence[Serving], *, is_declared: bool)
     ]
 
 
+def _locked_out(view: PoolView, serving: Serving) -> list[JobFacts]:
+    """Return Jobs whose workers cannot reach the server any more, and would be waited for.
+
+    Its address, whether it asks for a token, or the authority of its certificate has changed since
+    they were made. Whoever is connected nevertheless goes on.
+    """
+    if not serving.active:
+        return []
+    wanted = read_access(serving.template.job(0)["spec"]["template"])
+    return [job for job in serving.active if job.access != wanted and not view.is_connected(job)]
+
+
 def _staying_in_excess(serving: Serving) -> list[JobFacts]:
-    """Return Jobs whose workers would never leave, beyond those that are wanted."""
-    staying = [job for job in serving.active if job.kept]
+    """Return Jobs whose workers would not leave, or not soon, beyond those that are wanted."""
+    staying = [job for job in serving.active if job.kept or serving.is_exact]
     # What does not run yet is missed least.
     staying.sort(key=lambda job: (not job.is_ready, len(job.ref.name), job.ref.name))
     return staying[serving.wanted :]
