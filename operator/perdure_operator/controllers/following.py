@@ -16,7 +16,8 @@ from perdure.protocol.verbs import (
     RunChange,
     WatchRequest,
 )
-from perdure_operator.cluster import WORKER_POOLS, WORKFLOWS, ObjectRef
+from perdure_operator.cluster import ACTIVITIES, WORKER_POOLS, WORKFLOWS, ObjectRef
+from perdure_operator.controllers.activities.observing import ID_PREFIX
 from perdure_operator.controllers.keys import RUNS, Key
 from perdure_operator.controllers.lanes import Sink
 from perdure_operator.controllers.server import ServerError
@@ -127,9 +128,14 @@ class Follower:
             self._queue.add(Key(RUNS, ref), delay=delay)
 
     def _suspect(self, change: RunChange) -> None:
-        """Have a Workflow looked at that may be over no more: somebody has retried its run."""
-        if change.status.is_open and change.kind == "workflow":
-            key = Key(WORKFLOWS, ObjectRef(namespace=change.namespace, name=change.workflow_id))
+        """Have an object looked at that may be over no more.
+
+        Somebody has retried a Workflow's run, or the store was put back to when it was open.
+        """
+        kind = WORKFLOWS if change.kind == "workflow" else ACTIVITIES
+        if change.status.is_open:
+            name = change.workflow_id.removeprefix(ID_PREFIX)
+            key = Key(kind, ObjectRef(namespace=change.namespace, name=name))
             self._world.roster.suspect(key)
             self._queue.add(key)
 
