@@ -469,6 +469,7 @@ async def test_a_worker_that_came_through_its_start_ends_the_row(scene: Scene) -
     await look(scene)
     names = scene.jobs()
     scene.cluster.end_job(ref(names[0]), succeeded=False, lifetime=timedelta(seconds=2))
+    scene.pass_time(minutes=2)
     scene.cluster.run_job(ref(names[1]), since=timedelta(minutes=2))
     await look(scene)
 

@@ -19,8 +19,9 @@ from perdure_operator.controllers.actions import Action, CreateObject
 from perdure_operator.controllers.pools.failing import (
     HASTY,
     Streak,
+    is_steady,
     read_streak,
-    standing_failures,
+    telling_failures,
 )
 from perdure_operator.controllers.pools.jobs import JobFacts, JobState
 from perdure_operator.controllers.pools.observing import PoolView
@@ -101,7 +102,8 @@ def plan_creations(view: PoolView, serving: Serving) -> list[Action]:
     missing = serving.wanted - len(current)
     if streak.failures:
         # One at a time until one has come through its start.
-        missing = min(missing, 1 - len(current)) if streak.wait(view.now) is None else 0
+        unproven = sum(not is_steady(job, view.now) for job in current)
+        missing = min(missing, 1 - unproven) if streak.wait(view.now) is None else 0
     kept = sum(job.kept for job in current)
     actions: list[Action] = []
     for number in _free_numbers(serving, missing):
@@ -140,14 +142,16 @@ def _free_numbers(serving: Serving, wanted: int) -> list[int]:
 def _finished(view: PoolView, servings: Sequence[Serving]) -> list[JobFacts]:
     """Return Jobs that are over and tell nothing: what succeeded, and failures made up for.
 
-    Failed Jobs of a version that is needed stay until a worker has done well: they carry the
-    backoff, and people look at them.
+    The last failed Jobs of a version that is needed stay until a worker has done well: they carry
+    the backoff, and people look at them.
     """
-    telling = [
-        job for serving in servings for job in standing_failures(serving.jobs, hasty=serving.hasty)
-    ]
+    telling = {
+        job.uid
+        for serving in servings
+        for job in telling_failures(serving.jobs, hasty=serving.hasty)
+    }
     over = (job for job in view.jobs if job.state in {JobState.SUCCEEDED, JobState.FAILED})
-    return [job for job in over if job not in telling]
+    return [job for job in over if job.uid not in telling]
 
 
 def _replaced(view: PoolView, servings: Sequence[Serving], *, is_declared: bool) -> list[JobFacts]:
