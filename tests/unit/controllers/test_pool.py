@@ -243,6 +243,8 @@ async def test_code_from_a_configmap_is_part_of_the_version(scene: Scene) -> Non
     scene.add_code("orders-code", orders="version = 1")
     scene.apply(a_pool(code={"configMap": "orders-code"}))
     scene.tell_queue(backlog=1)
+    await look(scene)
+    scene.cluster.run_job(only_job(scene))
     again = await look(scene)
     before = version(scene)
     assert again == timedelta(seconds=60), "the code is looked at again while it runs"

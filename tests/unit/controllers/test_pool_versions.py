@@ -282,6 +282,8 @@ async def test_after_the_store_was_lost_old_versions_are_kept_until_runs_can_be_
     scene.tell_queue()
     await look(scene)
     scene.tell_queue()
+    for name in scene.jobs():
+        scene.cluster.run_job(ref(name))
     again = await look(scene)
     assert again == timedelta(minutes=10)
     assert (declared(scene).build_id, declared(scene).kept) == (new, (old,))

@@ -10,6 +10,7 @@ from perdure.protocol.verbs import QueueDescription, VersionDescription
 from perdure_operator.controllers.actions import ObjectRefused, Outcome, ServerAway
 from perdure_operator.controllers.pools.access import WorkerDefaults
 from perdure_operator.controllers.pools.jobs import JobFacts, JobState
+from perdure_operator.controllers.pools.podless import Podless
 from perdure_operator.controllers.pools.pods import PodFacts
 from perdure_operator.controllers.pools.revisions import RevisionFacts
 from perdure_operator.controllers.pools.templates import (
@@ -34,6 +35,8 @@ class PoolView:
     jobs: Sequence[JobFacts]
     """The pool's Jobs, of every version."""
     pods: Sequence[PodFacts]
+    podless: Podless | None = None
+    """A Job that gets no pod, and why."""
     revisions: Sequence[RevisionFacts] = ()
     """What is written down of the pool's versions."""
     holds: timedelta | None = None
@@ -96,6 +99,12 @@ class PoolView:
     def active(self) -> list[JobFacts]:
         """The Jobs of any version whose workers run, or will."""
         return [job for job in self.jobs if job.state is JobState.ACTIVE]
+
+    @property
+    def without_pod(self) -> list[JobFacts]:
+        """The Jobs whose workers are to run, and of which there is no pod."""
+        have = {pod.job for pod in self.pods}
+        return [job for job in self.active if not job.is_ready and job.ref.name not in have]
 
     def connected(self, version: str = "") -> int:
         """Return how many workers take tasks, of one version or of all."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from pydantic import ValidationError
@@ -24,6 +25,7 @@ from perdure_operator.controllers.pools.holding import Holds
 from perdure_operator.controllers.pools.jobs import JobFacts, JobState, read_job
 from perdure_operator.controllers.pools.observing import PoolView
 from perdure_operator.controllers.pools.planning import plan_pool
+from perdure_operator.controllers.pools.podless import find_podless
 from perdure_operator.controllers.pools.pods import PodFacts, read_pod
 from perdure_operator.controllers.pools.revisions import RevisionFacts, read_revision
 from perdure_operator.controllers.pools.templates import POOL_LABEL, Code
@@ -67,7 +69,7 @@ class PoolReconciler:
         ref = ObjectRef(namespace=namespace, name=pool.metadata.name)
         jobs = await self._read_jobs(pool)
         queue, now = self._world.queues.find(namespace, pool.task_queue), self._world.now()
-        return PoolView(
+        view = PoolView(
             pool=pool,
             now=now,
             defaults=self._defaults,
@@ -80,6 +82,8 @@ class PoolReconciler:
             pods=await self._read_pods(pool, jobs),
             outcomes=tuple(outcomes),
         )
+        missing = [(job.ref, job.uid, job.age(now)) for job in view.without_pod]
+        return replace(view, podless=await find_podless(self._world.cluster, missing))
 
     async def _read_code(self, pool: WorkerPool) -> Code | None:
         if pool.spec.code is None:

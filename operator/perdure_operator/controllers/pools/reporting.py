@@ -11,6 +11,7 @@ from perdure_operator.controllers.actions import Action, write_status
 from perdure_operator.controllers.pools.failing import Streak
 from perdure_operator.controllers.pools.jobs import JobState
 from perdure_operator.controllers.pools.observing import PoolView
+from perdure_operator.controllers.pools.podless import describe
 from perdure_operator.controllers.pools.pods import Trouble, newest_trouble
 from perdure_operator.controllers.pools.scaling import Serving
 from perdure_operator.controllers.pools.templates import POOL_LABEL
@@ -61,6 +62,8 @@ def find_trouble(view: PoolView, servings: Sequence[Serving]) -> tuple[Trouble, 
 def _find_of_version(view: PoolView, serving: Serving) -> Trouble | None:
     jobs = {job.ref.name for job in serving.active}
     waiting = newest_trouble((pod for pod in view.pods if pod.job in jobs), now=view.now)
+    if waiting is None and view.podless is not None and view.podless.job in jobs:
+        return Trouble(reason=Reason.FORBIDDEN, message=describe(view.podless))
     return waiting or _find_crash(view, serving.streak)
 
 
