@@ -13,7 +13,16 @@ from pydantic import ValidationError
 from perdure_operator.cluster import Manifest, ObjectKind
 from perdure_operator.controllers.actions import Plan, set_finalizer, write_status
 from perdure_operator.controllers.verdicts import pending, true
+from perdure_operator.controllers.world import World
 from perdure_operator.model import FINALIZER, ObjectMeta, Reason, ResourceStatus
+
+
+async def set_aside(world: World, kind: ObjectKind, body: Manifest, error: ValidationError) -> Plan:
+    """Say in the status what is wrong with the object, do nothing else, and return the plan."""
+    plan = plan_invalid(kind, body, error, world.now())
+    for action in plan.actions:
+        await world.applier.apply(action)
+    return plan
 
 
 def plan_invalid(kind: ObjectKind, body: Manifest, error: ValidationError, now: datetime) -> Plan:

@@ -25,7 +25,7 @@ from perdure_operator.controllers.activities.observing import (
     workflow_id_of,
 )
 from perdure_operator.controllers.activities.planning import plan_activity
-from perdure_operator.controllers.invalid import plan_invalid
+from perdure_operator.controllers.invalid import set_aside
 from perdure_operator.controllers.keys import Key
 from perdure_operator.controllers.memories import Started
 from perdure_operator.controllers.placements.observing import PodObserver
@@ -78,7 +78,7 @@ class RunReconciler(Generic[R, V]):
         try:
             self._kind.read(body)
         except ValidationError as error:
-            return await self._set_aside(body, error)
+            return await set_aside(self._world, self._kind.kind, body, error)
         uid, roster = body["metadata"]["uid"], self._world.roster
         known = roster.run_of(key)
         is_own = known is not None and known.uid == uid
@@ -95,12 +95,6 @@ class RunReconciler(Generic[R, V]):
             if isinstance(outcome, RunStarted) and plan.look_soon is not None:
                 roster.started(key, Started(uid, outcome.run_id))
         self._world.roster.clear(key)
-        return plan
-
-    async def _set_aside(self, body: Manifest, error: ValidationError) -> Plan:
-        plan = plan_invalid(self._kind.kind, body, error, self._world.now())
-        for action in plan.actions:
-            await self._world.applier.apply(action)
         return plan
 
     async def _observe(self, body: Manifest, outcomes: Sequence[Outcome]) -> V:

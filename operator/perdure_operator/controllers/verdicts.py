@@ -101,6 +101,14 @@ def finished(reason: Reason, message: str, *, well: bool) -> Verdict:
     )
 
 
+def no_pool(name: str | None, namespace: str) -> Say:
+    """Say that the pool which an object names is not there."""
+    return true(
+        Reason.POOL_NOT_FOUND,
+        f"there is no WorkerPool {name!r} in namespace {namespace!r}: apply one, or name another",
+    )
+
+
 def workers_of(pool: WorkerPool) -> Say | None:
     """Say of an object's workers what its pool says of them.
 

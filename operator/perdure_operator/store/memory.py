@@ -30,6 +30,7 @@ from perdure_operator.store.port import (
     QueueVersions,
     RunFilter,
     StoreUnavailableError,
+    write_in_turn,
 )
 
 _Due = TypeVar("_Due")
@@ -75,16 +76,7 @@ class MemoryStore:
     async def commit(self, transitions: Sequence[Transition]) -> list[Outcome]:
         """Write transitions in the given order; see :meth:`Store.commit`."""
         self._use()
-        outcomes = []
-        losers: set[str] = set()
-        for transition in transitions:
-            run_id = transition.row.run_id
-            # What was decided on a transition that lost could fit the winner's version.
-            outcome = Outcome.CONFLICT if run_id in losers else self._write(transition)
-            if outcome is not Outcome.COMMITTED:
-                losers.add(run_id)
-            outcomes.append(outcome)
-        return outcomes
+        return write_in_turn(transitions, self._write)
 
     async def get_run(self, run_id: str) -> RunRow | None:
         """Return the row of a run."""

@@ -8,7 +8,7 @@ reached over a network; SQLite answers on the spot.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -45,6 +45,25 @@ class Outcome(Enum):
     """The run was not at the expected version (or did not exist): nothing of it was written."""
     ALREADY_OPEN = "already open"
     """It would create a run of a workflow id that has an open one: nothing of it was written."""
+
+
+def write_in_turn(
+    transitions: Sequence[Transition], write: Callable[[Transition], Outcome]
+) -> list[Outcome]:
+    """Write each transition that wins, and say how each ended.
+
+    After one of a run has lost, its later ones lose as well: what was decided on a transition
+    that lost could fit the winner's version.
+    """
+    outcomes: list[Outcome] = []
+    losers: set[str] = set()
+    for transition in transitions:
+        run_id = transition.row.run_id
+        outcome = Outcome.CONFLICT if run_id in losers else write(transition)
+        if outcome is not Outcome.COMMITTED:
+            losers.add(run_id)
+        outcomes.append(outcome)
+    return outcomes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

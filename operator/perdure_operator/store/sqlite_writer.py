@@ -17,7 +17,7 @@ from perdure.protocol.events import encode_events
 from perdure.protocol.payloads import Millis
 from perdure_operator.engine.transitions import RunRow, Transition
 from perdure_operator.store import sqlite_statements as sql
-from perdure_operator.store.port import Outcome, QueueVersions
+from perdure_operator.store.port import Outcome, QueueVersions, write_in_turn
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -50,16 +50,7 @@ class SqliteWriter:
 
     def write(self, transitions: Sequence[Transition]) -> list[Outcome]:
         """Write each transition that wins, and say how each ended."""
-        outcomes = []
-        losers: set[str] = set()
-        for transition in transitions:
-            run_id = transition.row.run_id
-            # What was decided on a transition that lost could fit the winner's version.
-            outcome = Outcome.CONFLICT if run_id in losers else self._write(transition)
-            if outcome is not Outcome.COMMITTED:
-                losers.add(run_id)
-            outcomes.append(outcome)
-        return outcomes
+        return write_in_turn(transitions, self._write)
 
     def write_versions(self, versions: QueueVersions) -> None:
         """Write which versions a task queue has, in place of those that it had."""

@@ -32,6 +32,7 @@ from perdure_operator.controllers.verdicts import (
     Verdict,
     false,
     finished,
+    no_pool,
     pending,
     true,
     workers_of,
@@ -173,11 +174,7 @@ def _lost(view: ActivityView) -> Verdict:
 
 
 def _no_pool(view: ActivityView) -> Say:
-    return true(
-        Reason.POOL_NOT_FOUND,
-        f"there is no WorkerPool {view.activity.spec.worker_pool!r} in namespace "
-        f"{view.activity.metadata.namespace!r}: apply one, or name another",
-    )
+    return no_pool(view.activity.spec.worker_pool, view.activity.metadata.namespace)
 
 
 def _workers(view: ActivityView) -> Say | None:

@@ -18,7 +18,7 @@ from perdure_operator.cluster import (
     ObjectRef,
 )
 from perdure_operator.controllers.actions import Outcome, Plan
-from perdure_operator.controllers.invalid import plan_invalid
+from perdure_operator.controllers.invalid import set_aside
 from perdure_operator.controllers.keys import Key
 from perdure_operator.controllers.pools.access import WorkerDefaults
 from perdure_operator.controllers.pools.holding import Holds
@@ -51,10 +51,7 @@ class PoolReconciler:
         try:
             WorkerPool.from_manifest(body)
         except ValidationError as error:
-            plan = plan_invalid(WORKER_POOLS, body, error, self._world.now())
-            for action in plan.actions:
-                await self._world.applier.apply(action)
-            return plan
+            return await set_aside(self._world, WORKER_POOLS, body, error)
         return await converge(
             body,
             observe=self._observe,

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from perdure_operator.cluster import SCHEDULES, WORKFLOWS, Manifest
 from perdure_operator.controllers.actions import Outcome, Plan
-from perdure_operator.controllers.invalid import plan_invalid
+from perdure_operator.controllers.invalid import set_aside
 from perdure_operator.controllers.keys import Key
 from perdure_operator.controllers.reconciling import converge
 from perdure_operator.controllers.schedules.children import SCHEDULE_LABEL, is_owned, read_child
@@ -34,10 +34,7 @@ class ScheduleReconciler:
         try:
             Schedule.from_manifest(body)
         except ValidationError as error:
-            plan = plan_invalid(SCHEDULES, body, error, self._world.now())
-            for action in plan.actions:
-                await self._world.applier.apply(action)
-            return plan
+            return await set_aside(self._world, SCHEDULES, body, error)
         return await converge(
             body,
             observe=self._observe,

@@ -14,6 +14,7 @@ from perdure_operator.controllers.verdicts import (
     Verdict,
     false,
     finished,
+    no_pool,
     pending,
     true,
     workers_of,
@@ -176,11 +177,7 @@ def _no_pool(view: WorkflowView) -> Say:
     if view.object_refused is not None:
         why = f"the pool of its own cannot be made: {view.object_refused.message}"
         return true(Reason.FORBIDDEN, why)
-    return true(
-        Reason.POOL_NOT_FOUND,
-        f"there is no WorkerPool {view.workflow.spec.worker_pool!r} in namespace "
-        f"{view.workflow.metadata.namespace!r}: apply one, or name another",
-    )
+    return no_pool(view.workflow.spec.worker_pool, view.workflow.metadata.namespace)
 
 
 def _workers(view: WorkflowView) -> Say | None:
