@@ -6,12 +6,19 @@ of the schema, or from a newer one.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from pydantic import ValidationError
 
 from perdure_operator.cluster import Manifest, ObjectKind
-from perdure_operator.controllers.actions import Plan, set_finalizer, write_status
+from perdure_operator.controllers.actions import (
+    Action,
+    Plan,
+    WriteStatus,
+    set_finalizer,
+    write_status,
+)
 from perdure_operator.controllers.verdicts import pending, true
 from perdure_operator.controllers.world import World
 from perdure_operator.model import FINALIZER, ObjectMeta, Reason, ResourceStatus
@@ -36,7 +43,15 @@ def plan_invalid(kind: ObjectKind, body: Manifest, error: ValidationError, now: 
     verdict = pending("it is not acted on", true(Reason.INVALID_SPEC, _explain(error)))
     conditions = verdict.conditions(before.conditions, generation=metadata.generation, now=now)
     after = ResourceStatus(observed_generation=metadata.generation, conditions=conditions)
-    return Plan(actions=write_status(kind, metadata, before=before, after=after))
+    written = write_status(kind, metadata, before=before, after=after)
+    return Plan(actions=[_beside_the_rest(action, body) for action in written])
+
+
+def _beside_the_rest(action: Action, body: Manifest) -> Action:
+    """Return the action with all that the status has besides: which run it is, its checkpoint."""
+    assert isinstance(action, WriteStatus)
+    was = body.get("status", {})
+    return replace(action, status={**was, **action.status}, was=was)
 
 
 def _read_status(body: Manifest) -> ResourceStatus:

@@ -10,7 +10,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from perdure_operator.model.fields import (
     AnyObject,
@@ -25,6 +25,7 @@ from perdure_operator.model.fields import (
     cel_rules,
 )
 from perdure_operator.model.immutability import immutable
+from perdure_operator.model.pod_templates import check_pod_template
 from perdure_operator.model.resources import Resource, ResourceStatus
 
 POOL_NAME_MAX_LENGTH = 48
@@ -168,7 +169,7 @@ class WorkerSpec(SpecModel):
     """Environment variables of the workers."""
     service_account_name: ObjectName | None = None
     """The ServiceAccount the workers' pods run as. Without it: the namespace's default one."""
-    template: AnyObject | None = None
+    template: Annotated[AnyObject | None, AfterValidator(check_pod_template)] = None
     """A pod template (metadata and spec) laid over the one that the operator makes: resources,
     nodeSelector, volumes, more containers. The worker's own container is named worker."""
 

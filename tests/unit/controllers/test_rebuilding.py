@@ -238,6 +238,20 @@ async def test_a_run_that_does_not_come_back_is_not_imported_for_ever(
     assert not plan.blocked
 
 
+async def test_an_object_that_cannot_be_read_keeps_what_its_status_tells(scene: Scene) -> None:
+    before = dict(scene.status(WORKFLOWS, NAME))
+    scene.cluster.edit(WORKFLOWS, ref(NAME), deletionPolicy="Forget")
+    await scene.look(WORKFLOWS, NAME)
+    after = scene.status(WORKFLOWS, NAME)
+    assert scene.conditions(WORKFLOWS, NAME)["Stalled"] == ("True", "InvalidSpec")
+    kept = before.keys() - {"conditions", "observedGeneration"}
+    assert {"runId", "checkpoint", "history", "phase", "deliveredSignals"} <= kept
+    assert {each: after[each] for each in kept} == {each: before[each] for each in kept}
+    writes = list(scene.cluster.writes)
+    await scene.look(WORKFLOWS, NAME)
+    assert scene.cluster.writes == writes
+
+
 # --- with the real server ----------------------------------------------------------------------
 
 

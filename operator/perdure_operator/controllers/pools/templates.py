@@ -126,7 +126,7 @@ def build_template(pool: WorkerPool, defaults: WorkerDefaults, code: Code | None
         defaults: What the operator adds.
         code: The ConfigMap's content, when the pool's code comes from one.
     """
-    pod = overlay(_pod(pool, defaults, code), _allowed(pool.spec.template or {}))
+    pod = overlay(_pod(pool, defaults, code), pool.spec.template or {})
     defining = {
         "pod": pod,
         "idle": _idle_arguments(pool),
@@ -150,7 +150,7 @@ def rebuild_template(pool: WorkerPool, defaults: WorkerDefaults, version: str) -
         defaults: What the operator adds now: where the server is may have changed since.
         version: Its name, as it was found then.
     """
-    pod = overlay(_pod(pool, defaults, None), _allowed(pool.spec.template or {}))
+    pod = overlay(_pod(pool, defaults, None), pool.spec.template or {})
     return _template(pool, pod, version, defaults)
 
 
@@ -224,16 +224,6 @@ def owner_of(pool: WorkerPool) -> Manifest:
         "uid": pool.metadata.uid,
         "controller": True,
     }
-
-
-def _allowed(template: Manifest) -> Manifest:
-    """Return the user's template without what would break the operator's accounting."""
-    spec = {
-        field: value
-        for field, value in template.get("spec", {}).items()
-        if field not in {"restartPolicy", "activeDeadlineSeconds"}
-    }
-    return {"metadata": template.get("metadata", {}), "spec": spec}
 
 
 def _pod(pool: WorkerPool, defaults: WorkerDefaults, code: Code | None) -> Manifest:
