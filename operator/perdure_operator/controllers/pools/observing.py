@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from perdure.protocol.verbs import QueueDescription, VersionDescription
-from perdure_operator.controllers.actions import ObjectRefused, Outcome, ServerAway
+from perdure_operator.controllers.actions import (
+    NameTaken,
+    ObjectRefused,
+    Outcome,
+    ServerAway,
+)
 from perdure_operator.controllers.pools.access import WorkerDefaults
 from perdure_operator.controllers.pools.jobs import JobFacts, JobState
 from perdure_operator.controllers.pools.podless import Podless
@@ -72,6 +77,11 @@ class PoolView:
     def refused(self) -> ObjectRefused | None:
         """Why a Job could not be made, when that was just tried."""
         return next((each for each in self.outcomes if isinstance(each, ObjectRefused)), None)
+
+    @property
+    def taken(self) -> tuple[NameTaken, ...]:
+        """The names that were just found to be taken."""
+        return tuple(each for each in self.outcomes if isinstance(each, NameTaken))
 
     @property
     def server_away(self) -> str:

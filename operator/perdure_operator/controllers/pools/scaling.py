@@ -9,7 +9,7 @@ workers' own doing: one that is idle leaves. Those that stay (of ``scaling.min``
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import count
@@ -106,7 +106,8 @@ def plan_creations(view: PoolView, serving: Serving) -> list[Action]:
         missing = min(missing, 1 - unproven) if streak.wait(view.now) is None else 0
     kept = sum(job.kept for job in current)
     actions: list[Action] = []
-    for number in _free_numbers(serving, missing):
+    others = {each.name for each in view.taken if each.kind == JOBS}
+    for number in _free_numbers(serving, missing, others=others):
         is_kept = kept < serving.staying
         kept += is_kept
         job = serving.template.job(number, failures=streak.failures, kept=is_kept)
@@ -131,9 +132,12 @@ def plan_deletions(
     ]
 
 
-def _free_numbers(serving: Serving, wanted: int) -> list[int]:
-    """Return the lowest numbers that no Job has: see the names in :mod:`.templates`."""
-    taken = {job.ref.name for job in serving.jobs}
+def _free_numbers(serving: Serving, wanted: int, *, others: Set[str]) -> list[int]:
+    """Return the lowest numbers that no Job has: see the names in :mod:`.templates`.
+
+    ``others`` are names of Jobs that are not the pool's: nobody knows when these go.
+    """
+    taken = {job.ref.name for job in serving.jobs} | others
     prefix = f"{object_name(serving.template.pool, serving.version)}-"
     free = (number for number in count() if f"{prefix}{number}" not in taken)
     return [number for number, _ in zip(free, range(wanted), strict=False)]
