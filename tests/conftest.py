@@ -11,8 +11,6 @@ from hypothesis import settings
 
 from support.cluster import a_cluster
 
-_CLUSTER_FIXTURES = frozenset({"api_cluster", "cluster"})
-
 settings.register_profile("ci", derandomize=True, deadline=None)
 settings.register_profile("nightly", max_examples=2_000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
@@ -38,7 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _needs_cluster(item: pytest.Item) -> bool:
-    if _CLUSTER_FIXTURES & set(getattr(item, "fixturenames", ())):
+    if "cluster" in getattr(item, "fixturenames", ()):
         return True
     # A module that starts a cluster by itself has it from there.
     module = getattr(item, "module", None)

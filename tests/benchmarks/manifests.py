@@ -33,7 +33,6 @@ from benchmarks.costs import Cost, cost_of
 from perdure.client import Client
 from support.bare_api import BareApi, at_once, open_api
 from support.cluster import a_cluster
-from support.cluster_tools import CHECKOUT
 from support.operator_processes import Operator
 
 CODE = Path(__file__).with_name("workload_code.py")
@@ -305,9 +304,7 @@ def _metric(address: str, name: str, label: str = "") -> float:
 def processes(folder: Path) -> Iterator[tuple[Operator, str]]:
     """Give everything that runs, and the name of a namespace that the operator does not watch."""
     with a_cluster(nodes=False, announce=say) as cluster:
-        crds = str(CHECKOUT / "crds")
-        cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", crds)
-        cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", crds)
+        cluster.define_resources()
         with (
             cluster.namespace("bare") as other,
             cluster.namespace("bench") as namespace,

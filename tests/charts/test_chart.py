@@ -41,15 +41,15 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
         "networkPolicy.enabled=true",
         "podDisruptionBudget.enabled=true",
     ),
-    "secured": ("tls.enabled=true", "auth.mode=kubernetes", "auth.workerNamespaces={shop,bank}"),
-    "secured-namespaced": ("tls.enabled=true", "auth.mode=kubernetes", "namespaced=true"),
-    "own-certificate": (
-        "tls.enabled=true",
-        "tls.existingSecret=mine",
-        "serviceMonitor.enabled=true",
-    ),
+    "open": ("tls.enabled=false", "auth.mode=none"),
+    "encrypted-alone": ("auth.mode=none",),
+    "asking-alone": ("tls.enabled=false",),
+    "granted": ("auth.workers=Granted", "auth.workerNamespaces={shop,bank}"),
+    "granted-namespaced": ("auth.workers=Granted", "namespaced=true"),
+    "no-tickets": ("auth.tickets=false",),
+    "own-certificate": ("tls.existingSecret=mine", "serviceMonitor.enabled=true"),
+    "standbys": ("operator.standbys=1",),
     "cert-manager": (
-        "tls.enabled=true",
         "tls.certManager.enabled=true",
         "tls.certManager.issuerKind=ClusterIssuer",
         "tls.certManager.issuerName=inside",
@@ -113,8 +113,13 @@ def pod_specs(manifests: list[Manifest]) -> Iterator[Manifest]:
             yield manifest["spec"]["template"]["spec"]
 
 
+def main(setting: str) -> str:
+    """Return the name of the Deployment with the server."""
+    return "durable" if setting == "everything-else" else "perdure"
+
+
 def containers(setting: str = "defaults") -> dict[str, Manifest]:
-    (deployment,) = [m for m in render(setting) if m["kind"] == "Deployment"]
+    deployment = pick(render(setting), "Deployment", main(setting))
     return {c["name"]: c for c in deployment["spec"]["template"]["spec"]["containers"]}
 
 
@@ -138,7 +143,7 @@ def test_every_object_is_named_labelled_and_in_its_namespace(setting: str) -> No
 @with_every_setting
 def test_every_pod_meets_pod_security_restricted(setting: str) -> None:
     specs = list(pod_specs(render(setting)))
-    assert len(specs) == 2
+    assert len(specs) == (3 if setting == "standbys" else 2)
 
     for spec in specs:
         pod = spec["securityContext"]
@@ -160,7 +165,7 @@ def test_every_pod_meets_pod_security_restricted(setting: str) -> None:
 
 @with_every_setting
 def test_only_who_speaks_to_the_api_server_has_a_token_for_it(setting: str) -> None:
-    asks = "auth.mode=kubernetes" in SETTINGS[setting]
+    asks = setting != "open"
     for spec in pod_specs(render(setting)):
         assert spec["automountServiceAccountToken"] is False
         holders = [
@@ -169,8 +174,9 @@ def test_only_who_speaks_to_the_api_server_has_a_token_for_it(setting: str) -> N
             for mount in container["volumeMounts"]
             if mount["name"] == "kube-api-access"
         ]
-        assert holders in ([], ["server", "operator"] if asks else ["operator"])
-    assert "serviceAccountToken" in json.dumps(pick(render(setting), "Deployment"))
+        pod = ["server", "operator"] if asks else ["operator"]
+        assert holders in ([], pod, ["operator"] if setting == "standbys" else [])
+    assert "serviceAccountToken" in json.dumps(pick(render(setting), "Deployment", main(setting)))
 
 
 def test_the_crds_are_those_of_the_folder_byte_for_byte() -> None:
@@ -215,7 +221,7 @@ def test_there_is_one_pod_and_never_two_at_once() -> None:
 
 
 def test_the_server_listens_and_keeps_its_data_on_the_volume() -> None:
-    server = containers()["server"]
+    server = containers("open")["server"]
 
     assert server["command"] == ["perdure-server"]
     assert " ".join(server["args"]) == (
@@ -229,7 +235,7 @@ def test_the_server_listens_and_keeps_its_data_on_the_volume() -> None:
 
 
 def test_the_operator_is_told_where_the_server_is_for_itself_and_for_workers() -> None:
-    operator = containers()["operator"]
+    operator = containers("open")["operator"]
 
     assert operator["command"] == ["perdure-operator"]
     assert " ".join(operator["args"]) == (
@@ -266,9 +272,9 @@ def test_the_service_leads_to_the_server() -> None:
 
 
 def test_a_namespaced_install_needs_no_cluster_role() -> None:
-    manifests = render("namespaced")
-
-    assert not [kind for kind in kinds(manifests) if kind.startswith("ClusterRole")]
+    for setting in ("namespaced", "granted-namespaced"):
+        assert not [kind for kind in kinds(render(setting)) if kind.startswith("ClusterRole")]
+    assert f"--auth-namespace={NAMESPACE}" in containers("namespaced")["server"]["args"]
     args = containers("namespaced")["operator"]["args"]
     assert args[args.index("--namespace") + 1] == NAMESPACE
 
@@ -291,6 +297,11 @@ def spell(resource: str, verbs: str) -> set[str]:
 
 
 LEADING = spell("coordination.k8s.io/leases", "create get patch")
+CERTIFICATE = spell("core/secrets", "get patch")
+REQUESTS = "certificates.k8s.io/certificatesigningrequests"
+TICKETS = spell(REQUESTS, "create") | spell(REQUESTS, "get")
+REVIEWS = spell("authorization.k8s.io/localsubjectaccessreviews", "create")
+TAKES = spell("perdure.dev/activities/take", "create")
 
 WATCHED = set().union(
     spell("perdure.dev/workflows", "create get list watch patch delete"),
@@ -312,11 +323,21 @@ WATCHED = set().union(
 
 
 def test_the_operator_may_do_what_it_does_and_nothing_more() -> None:
-    """Whoever adds a right says here what for; secrets and tokens are never among them."""
-    assert rights(render("defaults"), "ClusterRole") == WATCHED
-    assert rights(render("defaults"), "Role") == LEADING
-    assert rights(render("namespaced"), "Role") == WATCHED | LEADING
-    assert not rights(render("no-leader-election"), "Role")
+    """Whoever adds a right says here what for; of secrets there is one, and tokens are none."""
+    assert rights(render("open"), "ClusterRole") == WATCHED
+    assert rights(render("open"), "Role") == LEADING
+    assert rights(render("defaults"), "ClusterRole") == WATCHED | TAKES | TICKETS
+    assert rights(render("defaults"), "Role") == LEADING | CERTIFICATE
+    assert rights(render("no-tickets"), "ClusterRole") == WATCHED | TAKES
+    everything = WATCHED | TAKES | LEADING | CERTIFICATE | REVIEWS
+    assert rights(render("namespaced"), "Role") == everything
+    assert rights(render("no-leader-election"), "Role") == CERTIFICATE
+
+
+def test_of_secrets_the_server_reads_and_fills_its_own_alone() -> None:
+    roles = [m for m in render("defaults") if m["kind"] == "Role"]
+    (rule,) = [rule for role in roles for rule in role["rules"] if "secrets" in rule["resources"]]
+    assert rule["resourceNames"] == ["perdure-server-certificate"]
 
 
 @pytest.mark.parametrize("setting", ["defaults", "namespaced", "own-account"])
@@ -325,9 +346,15 @@ def test_every_binding_gives_a_role_that_is_there_to_the_account_of_the_pod(sett
     account = next(pod_specs(manifests))["serviceAccountName"]
 
     bindings = [m for m in manifests if m["kind"].endswith("RoleBinding")]
-    assert len(bindings) == 2
+    people = "perdure-system-perdure-tickets"
+    assert len(bindings) == (4 if setting == "namespaced" else 6)
     for binding in bindings:
-        assert pick(manifests, binding["roleRef"]["kind"], binding["roleRef"]["name"])
+        role = binding["roleRef"]
+        assert role["name"] == "system:auth-delegator" or pick(
+            manifests, role["kind"], role["name"]
+        )
+        if binding["metadata"]["name"] == people:
+            continue
         assert binding["subjects"] == [
             {"kind": "ServiceAccount", "name": account, "namespace": NAMESPACE}
         ]
@@ -416,8 +443,8 @@ def test_helm_test_asks_the_server_whether_it_is_ready() -> None:
 
     assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
     (container,) = pod["spec"]["containers"]
-    url = "http://perdure-server.perdure-system.svc:7233/readyz"
-    assert container["command"][-2:] == [url, ""]
+    url = "https://perdure-server.perdure-system.svc:7233/readyz"
+    assert container["command"][-2:] == [url, "/etc/perdure/ca/ca.crt"]
     compile(container["command"][2], "test pod", "exec")
 
 
@@ -447,6 +474,13 @@ def test_names_can_be_replaced() -> None:
         ("serviceMonitor.interval=often", "/serviceMonitor/interval"),
         ("serviceAccount.create=false", "serviceAccount.name is needed"),
         ("auth.mode=basic", "/auth/mode"),
+        ("auth.workers=Anybody", "/auth/workers"),
+        ("auth.workerNamespaces={shop}", "with auth.workers=Granted only"),
+        ("auth.workerNamespaces={Shop}", "/auth/workerNamespaces/0"),
+        ("tls.existingSecret=My_Secret", "/tls/existingSecret"),
+        ("tls.existingSecret=a,tls.certManager.enabled=true", "both name a certificate"),
+        ("tls.enabled=false,tls.existingSecret=a", "tls.enabled is false"),
+        ("namespaced=true,networkPolicy.from={a}", "/networkPolicy/from/0"),
         ("tls.certManager.issuerKind=Vault", "/tls/certManager/issuerKind"),
     ],
 )

@@ -39,7 +39,11 @@ def operator(template: Manifest) -> Manifest:
 
 
 def test_of_leases_the_operator_may_change_its_own_only() -> None:
-    (role,) = (each for each in render() if each["kind"] == "Role")
+    (role,) = (
+        each
+        for each in render()
+        if (each["kind"], each["metadata"]["name"]) == ("Role", "perdure-operator")
+    )
     assert [(rule["verbs"], rule.get("resourceNames")) for rule in role["rules"]] == [
         (["create"], None),
         (["get", "patch"], ["perdure-operator"]),
@@ -63,12 +67,12 @@ def test_an_operator_that_is_alone_holds_none() -> None:
     "values",
     [
         pytest.param((), id="defaults"),
-        pytest.param(("tls.enabled=true", "auth.mode=kubernetes"), id="secured"),
+        pytest.param(("tls.enabled=false", "auth.mode=none"), id="open"),
     ],
 )
 def test_standbys_are_the_same_operator_at_the_servers_address(values: tuple[str, ...]) -> None:
     manifests = render("operator.standbys=2", *values)
-    scheme = "https" if values else "http"
+    scheme = "http" if values else "https"
     beside, template = operator(pod(manifests, "perdure")), pod(manifests, "perdure-standby")
     own = operator(template)
     local = f"{scheme}://127.0.0.1:7233"
@@ -77,6 +81,19 @@ def test_standbys_are_the_same_operator_at_the_servers_address(values: tuple[str
     assert own["args"] == [remote if each == local else each for each in beside["args"]]
     assert {**own, "args": []} == {**beside, "args": []}
     assert [each["name"] for each in template["spec"]["containers"]] == ["operator"]
+    assert [each for each in template["spec"]["volumes"] if each["name"] == "tls-ca"] == (
+        []
+        if values
+        else [
+            {
+                "name": "tls-ca",
+                "secret": {
+                    "secretName": "perdure-server-certificate",
+                    "items": [{"key": "ca.crt", "path": "ca.crt"}],
+                },
+            }
+        ]
+    )
     assert {each["name"] for each in own["volumeMounts"]} == {
         each["name"] for each in template["spec"]["volumes"]
     }

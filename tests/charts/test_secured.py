@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import ssl
-
 import pytest
+import yaml
 
 from charts.test_chart import (
-    LEADING,
     NAMESPACE,
-    SETTINGS,
-    WATCHED,
     Manifest,
     containers,
     helm,
@@ -25,26 +20,25 @@ from charts.test_chart import (
 from support.cluster_tools import CommandError
 
 HOST = "perdure-server.perdure-system.svc"
-SECURED = ("secured", "secured-namespaced")
+SECURED = ("defaults", "namespaced")
 
 
 @pytest.mark.parametrize("setting", SECURED)
 def test_a_secured_server_speaks_tls_asks_for_tokens_and_is_not_insecure(setting: str) -> None:
     server = containers(setting)["server"]
 
-    assert server["args"][-3:] == [
-        "--tls-cert=/etc/perdure/tls/tls.crt",
-        "--tls-key=/etc/perdure/tls/tls.key",
-        "--auth=kubernetes",
-    ]
+    args = " ".join(server["args"])
+    assert "--tls-cert=/etc/perdure/tls/tls.crt --tls-key=/etc/perdure/tls/tls.key " in args
+    assert "--auth=kubernetes --auth-workers=own-namespace" in args
+    assert "--insecure" not in args
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
         assert server[probe]["httpGet"]["scheme"] == "HTTPS"
     assert {"tls", "kube-api-access"} <= {mount["name"] for mount in server["volumeMounts"]}
 
 
-@pytest.mark.parametrize("values", ["own-certificate", "cert-manager"])
-def test_tls_without_authentication_is_said_to_be_insecure(values: str) -> None:
-    assert "--insecure" in containers(values)["server"]["args"]
+@pytest.mark.parametrize("setting", ["encrypted-alone", "asking-alone", "open"])
+def test_one_guard_without_the_other_is_said_to_be_insecure(setting: str) -> None:
+    assert "--insecure" in containers(setting)["server"]["args"]
 
 
 @pytest.mark.parametrize("setting", SECURED)
@@ -66,26 +60,51 @@ def test_the_operator_has_a_token_for_the_server_and_gives_workers_one(setting: 
 def test_the_private_key_is_mounted_into_the_server_alone() -> None:
     holders = [
         container["name"]
-        for spec in pod_specs(render("secured"))
+        for setting in ("defaults", "own-certificate")
+        for spec in pod_specs(render(setting))
         for container in spec["containers"]
         if any(mount["name"] == "tls" for mount in container["volumeMounts"])
     ]
-    assert holders == ["server"]
+    assert holders == ["server", "server"]
 
 
-def test_the_charts_own_certificate_is_for_the_names_by_which_the_server_is_reached() -> None:
-    secret = pick(render("secured"), "Secret", "perdure-server-tls")
-    authority, certificate = (
-        base64.b64decode(secret["data"][key]).decode() for key in ("ca.crt", "tls.crt")
-    )
+def test_the_servers_own_certificate_is_for_the_names_by_which_it_is_reached() -> None:
+    args = containers()["server"]["args"]
 
-    context = ssl.create_default_context(cadata=authority)
-    (known,) = context.get_ca_certs()
-    assert known["subject"] == known["issuer"]
-    body = ssl.PEM_cert_to_DER_cert(certificate)
-    for name in (HOST, "perdure-server.perdure-system", "localhost"):
-        assert name.encode() in body
-    assert bytes([127, 0, 0, 1]) in body
+    names = [each.removeprefix("--tls-name=") for each in args if each.startswith("--tls-name=")]
+    assert names == [
+        HOST,
+        "perdure-server.perdure-system",
+        "perdure-server",
+        f"{HOST}.cluster.local",
+        "localhost",
+        "127.0.0.1",
+    ]
+    assert "--tls-secret=perdure-system/perdure-server-certificate" in args
+    assert "--tls-ca=/etc/perdure/ca/ca.crt" in args
+
+
+def test_what_is_rendered_holds_no_key_and_is_the_same_each_time() -> None:
+    secret = pick(render("defaults"), "Secret", "perdure-server-certificate")
+
+    assert not {"data", "stringData"} & set(secret)
+    again = helm("template", "perdure", "--namespace", NAMESPACE)
+    assert [each for each in yaml.safe_load_all(again) if each] == render("defaults")
+
+
+def test_the_operator_finds_the_authority_where_the_server_lays_it_down() -> None:
+    (spec,) = [spec for spec in pod_specs(render("defaults")) if len(spec["containers"]) == 2]
+    by_name = {each["name"]: each for each in spec["volumes"]}
+    mounts = {
+        container["name"]: {each["name"]: each for each in container["volumeMounts"]}
+        for container in spec["containers"]
+    }
+
+    assert by_name["tls"]["emptyDir"] == {"medium": "Memory"}
+    assert by_name["tls-ca"] == {"name": "tls-ca", "emptyDir": {}}
+    assert not mounts["server"]["tls-ca"].get("readOnly")
+    assert mounts["operator"]["tls-ca"]["readOnly"] is True
+    assert "tls" not in mounts["operator"]
 
 
 def test_another_secret_or_cert_manager_replaces_the_charts_own_certificate() -> None:
@@ -101,7 +120,7 @@ def test_another_secret_or_cert_manager_replaces_the_charts_own_certificate() ->
 
 def test_cert_manager_needs_an_issuer() -> None:
     with pytest.raises(CommandError) as error:
-        helm("template", "perdure", values=("tls.enabled=true", "tls.certManager.enabled=true"))
+        helm("template", "perdure", values=("tls.certManager.enabled=true",))
     assert "tls.certManager.issuerName is needed" in str(error.value)
 
 
@@ -112,28 +131,30 @@ def test_a_monitor_and_the_helm_test_trust_the_authority() -> None:
         "serverName": HOST,
         "ca": {"secret": {"name": "mine", "key": "ca.crt"}},
     }
-    (container,) = pick(render("secured"), "Pod")["spec"]["containers"]
+    (container,) = pick(render("defaults"), "Pod")["spec"]["containers"]
     assert container["command"][-2:] == [f"https://{HOST}:7233/readyz", "/etc/perdure/ca/ca.crt"]
 
 
-TAKES = spell("perdure.dev/activities/take", "create")
 CONNECT = spell("perdure.dev/workerpools/connect", "create")
-REQUESTS = "certificates.k8s.io/certificatesigningrequests"
-TICKETS = spell(REQUESTS, "create") | spell(REQUESTS, "get")
 
 
-def test_with_authentication_the_operator_may_take_attempts_and_the_server_may_ask() -> None:
-    wide, narrow = render("secured"), render("secured-namespaced")
-
-    assert rights(wide, "ClusterRole") == WATCHED | TAKES | CONNECT | TICKETS
-    assert rights(narrow, "Role") == WATCHED | TAKES | CONNECT | LEADING
-    for manifests in (wide, narrow):
-        binding = pick(manifests, "ClusterRoleBinding", "perdure-system-perdure-reviews")
-        assert binding["roleRef"]["name"] == "system:auth-delegator"
+def test_the_server_may_ask_by_a_cluster_role_or_in_its_namespace_alone() -> None:
+    binding = pick(render("defaults"), "ClusterRoleBinding", "perdure-system-perdure-reviews")
+    assert binding["roleRef"]["name"] == "system:auth-delegator"
+    narrow = pick(render("namespaced"), "RoleBinding", "perdure-reviews")
+    assert narrow["metadata"]["namespace"] == NAMESPACE
+    role = pick(render("namespaced"), "Role", "perdure-reviews")
+    assert role["rules"] == [
+        {
+            "apiGroups": ["authorization.k8s.io"],
+            "resources": ["localsubjectaccessreviews"],
+            "verbs": ["create"],
+        }
+    ]
 
 
 def test_people_may_make_tickets_and_only_the_server_reads_them() -> None:
-    manifests = render("secured")
+    manifests = render("defaults")
     for what, kind in (("tickets", "Group"), ("ticket-reviews", "ServiceAccount")):
         name = f"perdure-system-perdure-{what}"
         binding = pick(manifests, "ClusterRoleBinding", name)
@@ -164,9 +185,11 @@ def worker_bindings(setting: str) -> list[Manifest]:
 
 @pytest.mark.parametrize(
     ("setting", "namespaces"),
-    [("secured", ["shop", "bank"]), ("secured-namespaced", [NAMESPACE])],
+    [("granted", ["shop", "bank"]), ("granted-namespaced", [NAMESPACE])],
 )
-def test_accounts_may_work_in_their_own_namespace_only(setting: str, namespaces: list[str]) -> None:
+def test_where_it_is_granted_accounts_may_work_in_the_namespaces_that_are_named(
+    setting: str, namespaces: list[str]
+) -> None:
     bindings = worker_bindings(setting)
 
     assert [each["metadata"]["namespace"] for each in bindings] == namespaces
@@ -176,8 +199,8 @@ def test_accounts_may_work_in_their_own_namespace_only(setting: str, namespaces:
         assert pick(render(setting), binding["roleRef"]["kind"], binding["roleRef"]["name"])
 
 
-def test_by_default_the_server_is_neither_encrypted_nor_authenticated() -> None:
-    """It changes when an install with both has been shown on a cluster with nodes."""
-    assert "tls.enabled=true" not in SETTINGS["defaults"]
-    assert "Secret" not in kinds(render("defaults"))
-    assert "--auth=none" in containers()["server"]["args"]
+def test_by_default_nobody_has_to_be_granted_to_work_at_home() -> None:
+    assert not worker_bindings("defaults") + worker_bindings("namespaced")
+    assert not CONNECT & rights(render("defaults"), "ClusterRole", "Role")
+    assert "--auth-workers=granted" in containers("granted")["server"]["args"]
+    assert rights(render("granted"), "ClusterRole") >= CONNECT

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,12 @@ import yaml
 
 from support import e2e_worker_code
 from support.cluster import Cluster
-from support.cluster_fixtures import ClusterImages
 from support.cluster_tools import Announce, tools
-from support.e2e import Release, Team, helm_install
+from support.e2e import Release, Team
 from support.manifests import manifest_of
 from support.processes import Process
 
 CODE = Path(e2e_worker_code.__file__)
-GUARDED = ("crds.install=false", "tls.enabled=true", "auth.mode=kubernetes")
 
 
 @dataclass(frozen=True)
@@ -111,37 +108,20 @@ def test_a_person_sees_steers_and_follows_a_run_while_the_server_moves(
     announce(f"$ kubectl perdure logs hello\n{log}{admin.says('show', 'hello')}")
 
 
-@pytest.fixture
-def guarded(cluster: Cluster, images: ClusterImages, release: Release) -> Iterator[str]:
-    """An install for the whole cluster with TLS and tokens, in place of the usual one."""
-    with release.away(), cluster.namespace("guarded") as namespace:
-        helm_install(cluster, images, namespace, *GUARDED, f"auth.workerNamespaces={{{namespace}}}")
-        try:
-            yield namespace
-        finally:
-            cluster.helm("uninstall", "perdure", "-n", namespace, "--wait")
-
-
-def test_a_guarded_server_knows_the_person_and_asks_for_their_rights(
-    cluster: Cluster, guarded: str, team: Team, tmp_path: Path
+def test_the_server_knows_the_person_and_asks_for_their_rights(
+    cluster: Cluster, release: Release, team: Team, tmp_path: Path
 ) -> None:
-    cluster.helm(
-        "upgrade", "perdure", str(Path("charts/perdure").resolve()), "-n", guarded,
-        "--reuse-values", "--set", f"auth.workerNamespaces={{{team.namespace}}}", "--wait",
-    )  # fmt: skip
     give_work(team)
     forward = ["--verb=get,list,create", "--resource=pods,services,pods/portforward"]
-    cluster.kubectl("create", "role", "reach", "-n", guarded, *forward)
-    cluster.kubectl(
-        "create", "rolebinding", "reach", "-n", guarded, "--role=reach", "--group=staff"
-    )
+    release.kubectl("create", "role", "reach", *forward)
+    release.kubectl("create", "rolebinding", "reach", "--role=reach", "--group=staff")
     staff = {"as-groups": ["system:authenticated", "staff"]}
     ann = person(cluster, tmp_path, team.namespace, **{"as": "ann", **staff})
     bob = person(cluster, tmp_path, team.namespace, **{"as": "bob", **staff})
     team.kubectl("create", "rolebinding", "ann", "--clusterrole=edit", "--user=ann")
     team.wait_for("jsonpath={.status.phase}=Running", "workflow/hello")
 
-    where = ("--server-namespace", guarded)
+    where = ("--server-namespace", release.namespace)
     refused = bob.perdure("signal", "hello", "word", "-i", '"mine"', *where)
     assert refused.returncode == 4
     assert "bob may not patch workflows.perdure.dev" in refused.stderr

@@ -28,10 +28,11 @@ printf '{"got": %s, "attempt": %s}' "$1" "$PERDURE_ATTEMPT" > "$PERDURE_RESULT_F
 """
 
 POST = (
-    "python -c 'import json,os,sys,urllib.request as u;"
-    'e=os.environ;b=json.loads(sys.argv[2])|{"token":e["PERDURE_TASK_TOKEN"]};'
+    "python -c 'import json,os,ssl,sys,urllib.request as u;"
+    'e=os.environ;c=ssl.create_default_context(cafile=e["PERDURE_TLS_CA"]);'
+    'b=json.loads(sys.argv[2])|{"token":e["PERDURE_TASK_TOKEN"]};'
     'r=u.Request(e["PERDURE_ADDRESS"]+"/api/v1/"+sys.argv[1],json.dumps(b).encode(),'
-    '{"Content-Type":"application/json"});print(u.urlopen(r).read().decode())\''
+    '{"Content-Type":"application/json"});print(u.urlopen(r,context=c).read().decode())\''
 )
 
 UNTIL_TOLD_TO_STOP = f"""

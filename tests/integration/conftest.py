@@ -1,7 +1,7 @@
 """What the tests on real processes share.
 
 Most of them play on one server, each in a namespace of its own. Those that hurt a server start
-their own (``own_scene``).
+their own (``own_scene``). Those about Kubernetes have an API server, one for each module.
 """
 
 from __future__ import annotations
@@ -12,11 +12,24 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from perdure.client import Client
+from support.cluster import Cluster, a_cluster
+from support.cluster_fixtures import announce
+from support.cluster_tools import Announce
 from support.processes import ROOT, Server, Worker
 from support.scenes import Scene
 
+__all__ = ["announce"]
+
 WORKFLOWS = ROOT / "tests" / "support" / "workflows.py"
 QUEUE = "default"
+
+
+@pytest.fixture(scope="module")
+def cluster(announce: Announce) -> Iterator[Cluster]:
+    """An API server with its controllers and the definitions of this checkout; no pod runs."""
+    with a_cluster(nodes=False, announce=announce) as cluster:
+        cluster.define_resources()
+        yield cluster
 
 
 @pytest.fixture(scope="session")

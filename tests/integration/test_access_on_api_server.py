@@ -15,8 +15,7 @@ import pytest
 from perdure.client import Client, RPCError, RPCStatusCode, TLSConfig
 from perdure.protocol import verbs as vb
 from perdure.protocol.tickets import new_ticket, object_name, ticket_manifest
-from support.cluster import Cluster, a_cluster
-from support.cluster_tools import CHECKOUT
+from support.cluster import Cluster
 from support.pki import AUTHORITY, write_pair
 from support.processes import Server, Worker
 from support.workflows import __file__ as WORKFLOWS  # noqa: N812 - a file's name is a constant
@@ -24,14 +23,6 @@ from support.workflows import __file__ as WORKFLOWS  # noqa: N812 - a file's nam
 pytestmark = pytest.mark.timeout(600)
 
 TRUST = TLSConfig(server_root_ca_cert=AUTHORITY.read_bytes())
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    with a_cluster(nodes=False) as cluster:
-        crds = str(CHECKOUT / "crds")
-        cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", crds)
-        yield cluster
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from support.cluster import Cluster, a_cluster
+from support.cluster import Cluster
 from support.cluster_tools import CHECKOUT
 from support.processes import Process, Server, Worker
 
@@ -45,15 +45,6 @@ IN_GIT = yaml.safe_dump_all(
         a_resource("Activity", "resize", type="resize", workerPool="nobodys", input=["a.png"]),
     ]
 )
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    with a_cluster(nodes=False) as cluster:
-        crds = str(CHECKOUT / "crds")
-        cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", crds)
-        cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", crds)
-        yield cluster
 
 
 @pytest.fixture

@@ -9,20 +9,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.cluster import Cluster, a_cluster
+from support.cluster import Cluster
 from support.cluster_tools import CHECKOUT
 
 CHART = str(CHECKOUT / "charts" / "perdure")
 
 pytestmark = pytest.mark.timeout(600)
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    with a_cluster(nodes=False) as cluster:
-        crds = str(CHECKOUT / "crds")
-        cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", crds)
-        yield cluster
 
 
 def install(cluster: Cluster, namespace: str, *values: str) -> str:

@@ -28,8 +28,7 @@ from perdure_operator.model import (
     WorkflowStatus,
     set_condition,
 )
-from support.cluster import Cluster, CommandError, a_cluster
-from support.cluster_tools import CHECKOUT
+from support.cluster import Cluster, CommandError
 from support.manifests import (
     ACCEPTED,
     CHANGES,
@@ -44,16 +43,6 @@ MODELS = {kind.name: kind.model for kind in KINDS}
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 pytestmark = pytest.mark.timeout(600)
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    """A cluster with the definitions of this checkout."""
-    with a_cluster(nodes=False) as cluster:
-        crds = str(CHECKOUT / "crds")
-        cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", crds)
-        cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", crds)
-        yield cluster
 
 
 @pytest.fixture(scope="module")

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
 from support.api_proxy import Asked
-from support.cluster import Cluster, a_cluster
-from support.cluster_tools import CHECKOUT
+from support.cluster import Cluster
 from support.operator_replicas import ReplicaStage
 from support.operator_scene import a_pool
 from support.waiting import wait_until
@@ -25,16 +21,6 @@ pytestmark = pytest.mark.timeout(300)
 
 POOL = a_pool(image="shop/hello:1", modules=["hello"])
 GROUP = "/apis/perdure.dev/v1alpha1"
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    """An API server with the definitions of this checkout."""
-    with a_cluster(nodes=False) as cluster:
-        crds = str(CHECKOUT / "crds")
-        cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", crds)
-        cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", crds)
-        yield cluster
 
 
 @pytest.fixture
@@ -210,31 +196,12 @@ def test_runs_go_on_over_a_restart_of_the_api_server(stage: ReplicaStage) -> Non
     operator = with_pool(stage).leader("a")
     stage.apply("order-1")
     stage.runs("order-1")
-    with api_server_down(stage.cluster):
+    with stage.cluster.api_server_down() as is_down:
+        if not is_down:
+            pytest.skip("this API server is somebody else's")
         wait_until(lambda: "the Kubernetes API is away" in operator.log.read_text())
     wait_until(lambda: operator.leads, what="a leads again", within=60)
     stage.apply("order-2")
     stage.runs("order-2")
     assert stage.is_running("order-1")
     assert operator.log.read_text().count("standing by") == 1
-
-
-@contextmanager
-def api_server_down(cluster: Cluster) -> Iterator[None]:
-    """Kill the API server, and start it again with the same arguments."""
-    number = cluster.kubeconfig.parent / "apiserver.pid"
-    if not number.exists():
-        pytest.skip("this API server is somebody else's")
-    process = Path("/proc", number.read_text().strip())
-    command = process.joinpath("cmdline").read_bytes().split(b"\0")[:-1]
-    folder = process.joinpath("cwd").readlink()
-    os.kill(int(process.name), signal.SIGKILL)
-    wait_until(lambda: not process.exists() or "Z" in process.joinpath("stat").read_text())
-    try:
-        yield
-    finally:
-        start = 'setsid "$@" >>logs/apiserver.log 2>&1 </dev/null & echo $! >apiserver.pid'
-        subprocess.run(["sh", "-c", start, "sh", *command], cwd=folder, check=True)
-        cluster.eventually(
-            lambda: cluster.kubectl("get", "--raw", "/readyz") == "ok", what="it is back"
-        )

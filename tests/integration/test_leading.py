@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from support.cluster import Cluster, a_cluster
-from support.cluster_tools import CHECKOUT
+from support.cluster import Cluster
 from support.operator_replicas import LEASE_SECONDS, ReplicaStage
 from support.operator_scene import a_pool
 from support.waiting import wait_until
@@ -22,16 +21,6 @@ from support.waiting import wait_until
 pytestmark = pytest.mark.timeout(300)
 
 POOL = a_pool(image="shop/hello:1", modules=["hello"])
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    """An API server with the definitions of this checkout."""
-    with a_cluster(nodes=False) as cluster:
-        crds = str(CHECKOUT / "crds")
-        cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", crds)
-        cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", crds)
-        yield cluster
 
 
 @pytest.fixture

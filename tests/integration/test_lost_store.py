@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from perdure.client import WorkflowExecutionStatus
-from support.cluster import Cluster, a_cluster
+from support.cluster import Cluster
 from support.cluster_tools import CHECKOUT
 from support.operator_scene import a_pool, a_workflow
 from support.scenes import Scene, lines_of
@@ -54,16 +54,6 @@ CODE = """
 """
 
 OPERATOR = "perdure_operator.controllers.main"
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    """An API server with the definitions of this checkout."""
-    with a_cluster(nodes=False) as cluster:
-        crds = str(CHECKOUT / "crds")
-        cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", crds)
-        cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", crds)
-        yield cluster
 
 
 @pytest.fixture

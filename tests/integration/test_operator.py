@@ -12,22 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from support.cluster import Cluster, a_cluster
-from support.cluster_tools import CHECKOUT
+from support.cluster import Cluster
 from support.operator_processes import CODE, Operator, runs_started
 from support.operator_scene import a_pool, a_workflow, an_activity
 
 pytestmark = pytest.mark.timeout(300)
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    """A cluster with the definitions of this checkout."""
-    with a_cluster(nodes=False) as cluster:
-        crds = str(CHECKOUT / "crds")
-        cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", crds)
-        cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", crds)
-        yield cluster
 
 
 @pytest.fixture

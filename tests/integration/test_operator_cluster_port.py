@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -33,23 +33,13 @@ from perdure_operator.cluster.leases import (
 from perdure_operator.cluster.limiter import RateLimiter
 from perdure_operator.model import FINALIZER
 from support.cluster import Cluster as RealCluster
-from support.cluster import a_cluster
-from support.cluster_tools import CHECKOUT
 from support.fake_cluster import FakeCluster
 from support.operator_scene import a_pool, a_workflow
 
-pytestmark = pytest.mark.timeout(300)
+# The fake is tried beside the real one, which only its parameter asks for.
+pytestmark = [pytest.mark.timeout(300), pytest.mark.cluster]
 
 NAME = "order-42"
-
-
-@pytest.fixture(scope="module")
-def real() -> Iterator[RealCluster]:
-    with a_cluster(nodes=False) as cluster:
-        crds = str(CHECKOUT / "crds")
-        cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", crds)
-        cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", crds)
-        yield cluster
 
 
 class Ground:
@@ -79,7 +69,7 @@ async def ground(request: pytest.FixtureRequest) -> AsyncIterator[Ground]:
     if request.param == "fake":
         yield Ground(FakeCluster(), "port")
         return
-    real: RealCluster = request.getfixturevalue("real")
+    real: RealCluster = request.getfixturevalue("cluster")
     configuration = await load_configuration(real.kubeconfig)
     limiter = RateLimiter(rate=100, burst=100)
     with real.namespace("port") as namespace:
@@ -227,29 +217,27 @@ async def test_an_object_with_a_finalizer_goes_when_that_is_taken_back(ground: G
     assert await ground.cluster.get(WORKFLOWS, ground.ref()) is None
 
 
-async def test_every_kind_is_served_where_it_is_thought_to_be(real: RealCluster) -> None:
+async def test_every_kind_is_served_where_it_is_thought_to_be(cluster: RealCluster) -> None:
     calls: list[tuple[str, str, int, float]] = []
     limiter = RateLimiter(rate=100, burst=100)
-    configuration = await load_configuration(real.kubeconfig)
+    configuration = await load_configuration(cluster.kubeconfig)
     async with KubernetesCluster(
         configuration, limiter=limiter, observe=lambda *call: calls.append(call)
-    ) as cluster:
+    ) as port:
         kinds: list[ObjectKind] = [WORKFLOWS, WORKER_POOLS, JOBS, CONFIG_MAPS]
         for kind in kinds:
-            await cluster.list(kind, "default", labels={"no": "such"})
-        assert {"workflows", "activities"} <= await cluster.serves("perdure.dev", "v1alpha1")
-        assert await cluster.serves("nobody.dev", "v1") == frozenset()
+            await port.list(kind, "default", labels={"no": "such"})
+        assert {"workflows", "activities"} <= await port.serves("perdure.dev", "v1alpha1")
+        assert await port.serves("nobody.dev", "v1") == frozenset()
 
     assert calls[0][:3] == ("list", "workflows", 200)
     assert calls[-1][:3] == ("discover", "", 404)
     assert all(seconds > 0 for *_, seconds in calls)
 
 
-async def test_an_api_server_that_cannot_be_reached_is_unavailable(real: RealCluster) -> None:
-    configuration = await load_configuration(real.kubeconfig)
+async def test_an_api_server_that_cannot_be_reached_is_unavailable(cluster: RealCluster) -> None:
+    configuration = await load_configuration(cluster.kubeconfig)
     configuration.host = "https://127.0.0.1:1"
-    async with KubernetesCluster(
-        configuration, limiter=RateLimiter(rate=100, burst=100)
-    ) as cluster:
+    async with KubernetesCluster(configuration, limiter=RateLimiter(rate=100, burst=100)) as port:
         with pytest.raises(UnavailableError, match="was not reached"):
-            await cluster.get(WORKFLOWS, ObjectRef(namespace="default", name="x"))
+            await port.get(WORKFLOWS, ObjectRef(namespace="default", name="x"))

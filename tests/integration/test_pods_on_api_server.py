@@ -16,8 +16,7 @@ import pytest
 
 from perdure.client import Client
 from support import placed_on_cluster
-from support.cluster import Cluster, a_cluster
-from support.cluster_tools import CHECKOUT
+from support.cluster import Cluster
 from support.manifests import manifest_of
 from support.operator_processes import Operator
 from support.operator_scene import a_pool
@@ -27,16 +26,6 @@ pytestmark = pytest.mark.timeout(300)
 NAME = "scan-1"
 POOL = a_pool(image="shop/placed:1", modules=["placed"], scaling={"idleAfter": "5m"})
 ECHO = 'echo "{\\"got\\": $PERDURE_INPUT}" > $PERDURE_RESULT_FILE'
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    """A cluster with the definitions of this checkout."""
-    with a_cluster(nodes=False) as cluster:
-        crds = str(CHECKOUT / "crds")
-        cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", crds)
-        cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", crds)
-        yield cluster
 
 
 @pytest.fixture

@@ -100,7 +100,7 @@ async def test_signals_come_in_order_and_once_however_often_the_server_goes(
     own_scene.start_worker(WORKFLOWS, options=("--log-level", "error"))
     async with own_scene.client() as client:
         handle = await client.start_workflow("Collect", 10**9, id="c", task_queue=QUEUE)
-        async with restarts(own_scene, seed=8) as sent, asyncio.timeout(60):
+        async with restarts(own_scene, seed=8) as sent, asyncio.timeout(100):
             number = 0
             while len(sent) < RESTARTS:
                 # The client repeats a signal under one id while the server is away.

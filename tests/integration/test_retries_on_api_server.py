@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from support.cluster import Cluster, a_cluster
+from support.cluster import Cluster
 from support.cluster_tools import CHECKOUT, CommandError
 from support.operator_scene import a_pool, a_workflow
 from support.processes import Process
@@ -53,16 +53,6 @@ class Stage:
     async def phase(self, phase: str) -> dict[str, Any]:
         await eventually(lambda: self.status.get("phase") == phase, within=60, what=phase)
         return self.status
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    """An API server with the definitions of this checkout."""
-    with a_cluster(nodes=False) as cluster:
-        crds = str(CHECKOUT / "crds")
-        cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", crds)
-        cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", crds)
-        yield cluster
 
 
 @pytest.fixture

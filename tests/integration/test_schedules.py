@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from support.cluster import Cluster, a_cluster
-from support.cluster_tools import CHECKOUT
+from support.cluster import Cluster
 from support.operator_processes import Operator, runs_started
 from support.operator_scene import a_pool
 from support.schedules import NAME, a_schedule
@@ -23,16 +22,6 @@ POOL = a_pool(image="shop/report:1", modules=["report"])
 KEPT = {"successfulWorkflowsLimit": 1000, "failedWorkflowsLimit": 1000}
 KILLS = 6
 SECOND = timedelta(seconds=1)
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    """A cluster with the definitions of this checkout."""
-    with a_cluster(nodes=False) as cluster:
-        crds = str(CHECKOUT / "crds")
-        cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", crds)
-        cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", crds)
-        yield cluster
 
 
 @pytest.fixture

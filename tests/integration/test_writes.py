@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from support.bare_api import BareApi, open_api
-from support.cluster import Cluster, a_cluster
+from support.cluster import Cluster
 from support.cluster_tools import CHECKOUT
 from support.operator_processes import Operator
 from support.operator_scene import a_pool, a_workflow
@@ -24,15 +24,6 @@ POOL = a_pool(image="shop/orders:1", modules=["workload_code"], scaling={"min": 
 
 APPLIED = "APPLY workflows"
 STATUS = "APPLY workflows/status"
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    with a_cluster(nodes=False) as cluster:
-        crds = str(CHECKOUT / "crds")
-        cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", crds)
-        cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", crds)
-        yield cluster
 
 
 @pytest.fixture

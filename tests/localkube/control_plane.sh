@@ -88,11 +88,15 @@ start_apiserver() {
   wait_for "the API server" k get --raw /readyz
 }
 
-# As if it had crashed: killed, and started again with all that it had.
-restart_apiserver() {
+kill_apiserver() {
   is_running || die "no cluster is up"
-  cd "$R"; source ./ports.sh
+  cd "$R"
   kill_part apiserver KILL; await_end apiserver
+}
+
+start_apiserver_again() {
+  [ -f "$R/ports.sh" ] || die "no cluster is up"
+  cd "$R"; source ./ports.sh
   start_apiserver
 }
 

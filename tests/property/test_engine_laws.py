@@ -8,6 +8,7 @@ and a history that is exported and imported makes the same run.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -79,6 +80,8 @@ class RunMachine(RuleBasedStateMachine):
         self.items: dict[int, WaitingResult] = {}
         self.assign = by_worker(self.driver.now)
         self.tokens: list[str] = []
+        self.acknowledged: set[int] = set()
+        """Items whose workers were told that their result is recorded."""
         self.keep_rows(self.driver.transitions[0])
 
     # --- what the worker does -----------------------------------------------------------------
@@ -308,6 +311,8 @@ class RunMachine(RuleBasedStateMachine):
             self.record([], attempts_changed=(became,))
 
     def record(self, events: list[ev.Event], **options: Any) -> None:
+        closed: Sequence[batching.ItemClosed] = options.get("items_closed", ())
+        self.acknowledged |= {each.key for each in closed if each.result is not None}
         if not events and not any(options.get(n) for n in ("attempts_changed", "items_closed")):
             return
         self.keep_rows(self.driver.record(events, **options))
@@ -354,6 +359,16 @@ class RunMachine(RuleBasedStateMachine):
             assert (same.succeeded, same.failed) == (batch.succeeded, batch.failed)
             assert same.waiting_bytes == batch.waiting_bytes
             assert batch.open == {i for s, i in map(item_of, self.activities) if s == seq}
+
+    @invariant()
+    def a_result_that_was_acknowledged_is_in_history_or_in_a_row_for_ever(self) -> None:
+        history = {
+            item_key(each.event.seq, result.index)
+            for each in self.driver.history
+            if isinstance(each.event, ev.BatchItemsClosed)
+            for result in each.event.items
+        }
+        assert history | set(self.items) == self.acknowledged
 
     @invariant()
     def as_many_items_are_open_as_may_be(self) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 from uuid import uuid4
 
 from support.cluster_providers import Provider, choose_provider
-from support.cluster_tools import Announce, CommandError, run, tools
+from support.cluster_tools import CHECKOUT, Announce, CommandError, run, tools
 
 TEST_LABEL = "perdure.dev/test"
 """On every namespace that a test made, so that leftovers are found with one selector."""
@@ -108,9 +108,33 @@ class Cluster:
             time.sleep(0.2)
         raise AssertionError(f"{what}: not within {timeout:g} s; {last}")
 
+    @contextmanager
+    def api_server_down(self) -> Iterator[bool]:
+        """Kill the API server; on exit start it again, and wait until it serves.
+
+        It gives False, and does nothing, where the API server is somebody else's.
+        """
+        is_down = self.provider.kill_api_server()
+        try:
+            yield is_down
+        finally:
+            if is_down:
+                self.provider.start_api_server()
+                self.eventually(
+                    lambda: self.kubectl("get", "--raw", "/readyz") == "ok",
+                    what="the API server is back",
+                )
+
     def restart_api_server(self) -> bool:
-        """Kill the API server; it is started again. False on a cluster that is not the tests'."""
-        return self.provider.restart_api_server()
+        """Kill the API server and start it again; False where it is somebody else's."""
+        with self.api_server_down() as was_down:
+            return was_down
+
+    def define_resources(self) -> None:
+        """Apply the definitions of this checkout, and wait until they are served."""
+        crds = str(CHECKOUT / "crds")
+        self.kubectl("apply", "--server-side", "--force-conflicts", "-f", crds)
+        self.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", crds)
 
     def load_image(self, archive: Path) -> None:
         """Put the image of a docker-archive onto the nodes."""

@@ -1,8 +1,6 @@
 """The fixtures of tests on a real cluster; a conftest imports those that its folder uses.
 
-``cluster`` runs pods and has the two ``images``; ``api_cluster`` is an API server with its
-controllers, for what needs no pod. They are two clusters, so that an operator installed in the
-one does not act on what is applied in the other. Each is started when first asked for.
+``cluster`` runs pods and has the two ``images``. It is started when first asked for.
 """
 
 from __future__ import annotations
@@ -48,13 +46,6 @@ def cluster(announce: Announce) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def api_cluster(announce: Announce) -> Iterator[Cluster]:
-    """An API server with its controllers, for the whole session; no pod runs."""
-    with a_cluster(nodes=False, announce=announce) as started:
-        yield started
-
-
-@pytest.fixture(scope="session")
 def images(cluster: Cluster, announce: Announce) -> ClusterImages:
     """The images of this checkout, on the cluster's nodes.
 
@@ -72,16 +63,6 @@ def images(cluster: Cluster, announce: Announce) -> ClusterImages:
 @pytest.fixture
 def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
     """A fresh namespace of ``cluster``; what happened in it is shown when the test fails."""
-    yield from _fresh_namespace(cluster, request)
-
-
-@pytest.fixture
-def api_namespace(api_cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A fresh namespace of ``api_cluster``; what happened in it is shown when the test fails."""
-    yield from _fresh_namespace(api_cluster, request)
-
-
-def _fresh_namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
     with cluster.namespace() as name:
         yield name
         if request.node.stash.get(FAILED, False):

@@ -36,6 +36,8 @@ IMAGE_LOADERS = {
     "minikube": ("minikube", "image", "load", "{archive}", "--profile", "minikube{name}"),
 }
 """What loads an archive into a named context's cluster, by the context's beginning."""
+API_SERVER, MANIFESTS = "kube-apiserver", "/etc/kubernetes/manifests"
+"""What runs in kind's node, and from where its kubelet has it."""
 LONG_WAIT = 1800.0  # seconds until another session's tests on the one node are surely over
 
 
@@ -48,8 +50,11 @@ class Provider(Protocol):
     def load_image(self, archive: Path) -> None:
         """Put the image of a docker-archive onto every node."""
 
-    def restart_api_server(self) -> bool:
-        """Kill the API server and wait until it is back; False where that cannot be done."""
+    def kill_api_server(self) -> bool:
+        """Kill the API server, which stays down; False where that cannot be done."""
+
+    def start_api_server(self) -> None:
+        """Start the API server that was killed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,9 +125,12 @@ class NamedContext:
             "PERDURE_TEST_OPERATOR_IMAGE"
         )
 
-    def restart_api_server(self) -> bool:
+    def kill_api_server(self) -> bool:
         """Leave somebody else's API server alone."""
         return False
+
+    def start_api_server(self) -> None:
+        """It was left alone."""
 
 
 class Kind:
@@ -154,11 +162,18 @@ class Kind:
         """Load the image into kind's node."""
         run(["kind", "load", "image-archive", archive, "--name", self._name], timeout=300)
 
-    def restart_api_server(self) -> bool:
-        """Kill the API server in the node; its kubelet starts it again."""
-        node = f"{self._name}-control-plane"
-        run(["docker", "exec", node, "pkill", "-KILL", "kube-apiserver"])
+    def kill_api_server(self) -> bool:
+        """Kill the API server in the node, and take its manifest from the kubelet."""
+        self._in_node(f"mv {MANIFESTS}/{API_SERVER}.yaml {MANIFESTS}/..")
+        self._in_node(f"pkill -KILL {API_SERVER}")
         return True
+
+    def start_api_server(self) -> None:
+        """Give the kubelet the manifest again."""
+        self._in_node(f"mv {MANIFESTS}/../{API_SERVER}.yaml {MANIFESTS}")
+
+    def _in_node(self, command: str) -> None:
+        run(["docker", "exec", f"{self._name}-control-plane", *command.split()])
 
 
 class Localkube:
@@ -201,10 +216,14 @@ class Localkube:
         """Import the image into the node's containerd."""
         self._localkube("load", str(archive), timeout=300)
 
-    def restart_api_server(self) -> bool:
-        """Kill the API server and start it again."""
-        self._localkube("restart-apiserver", timeout=120)
+    def kill_api_server(self) -> bool:
+        """Kill the API server."""
+        self._localkube("kill-apiserver", timeout=120)
         return True
+
+    def start_api_server(self) -> None:
+        """Start it with all that it had."""
+        self._localkube("start-apiserver", timeout=120)
 
     def _lock_one(self, stack: ExitStack, announce: Announce) -> Path:
         for folder in self._folders:

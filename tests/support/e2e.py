@@ -7,6 +7,7 @@ A :class:`Release` is the chart in a namespace of its own, as ``helm install`` l
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,12 +18,12 @@ from typing import Any
 from support.cluster import Cluster, Manifest
 from support.cluster_fixtures import ClusterImages
 from support.cluster_tools import CHECKOUT, CommandError, run, tools
-from support.processes import Process
 
 CHART = CHECKOUT / "charts" / "perdure"
 CRDS = CHECKOUT / "crds"
 CRD_NAMES = tuple(sorted(path.stem for path in CRDS.glob("*.yaml")))
 CONTROL_PLANE = "app.kubernetes.io/component=control-plane"
+STANDBY = "app.kubernetes.io/component=standby"
 POOL_LABEL = "perdure.dev/pool"
 UNINSTALL_WAIT = 120.0  # seconds for what the teams have left to go
 
@@ -58,21 +59,13 @@ class Release:
             "condition=Available", "deployment/perdure", namespace=self.namespace, timeout=timeout
         )
 
-    @contextmanager
-    def address(self, folder: Path) -> Iterator[str]:
-        """Forward a local port to the server, and give its address."""
-        options = ["--kubeconfig", str(self.cluster.kubeconfig), "--context", self.cluster.context]
-        command = [str(tools().kubectl), *options, "-n", self.namespace, "port-forward"]
-        command += ["--address", "127.0.0.1", "service/perdure-server", ":7233"]
-        with Process(command, log=folder / "port-forward.log") as forward:
-            # Forwarding from 127.0.0.1:40001 -> 7233
-            yield forward.first_line().split()[2]
-
     def perdure(self, folder: Path, *arguments: str) -> str:
         """Run the command line from outside of the cluster and return what it printed."""
-        with self.address(folder) as address:
-            command = [Path(sys.executable).with_name("perdure"), *arguments]
-            return run([*command, "--address", address])
+        command = [Path(sys.executable).with_name("perdure"), *arguments]
+        command += ["--kubeconfig", self.cluster.kubeconfig, "--context", self.cluster.context]
+        command += ["--server-namespace", self.namespace]
+        path = os.pathsep.join([str(tools().kubectl.parent), os.environ["PATH"]])
+        return run(command, env={"PATH": path, "XDG_CACHE_HOME": str(folder / "cache")})
 
     def kubectl(self, *arguments: str) -> str:
         """Run kubectl in its namespace and return what it printed."""
@@ -88,6 +81,39 @@ class Release:
         finally:
             self.kubectl("scale", "deployment/perdure", "--replicas=1")
             self.wait_ready()
+
+    @contextmanager
+    def standby(self) -> Iterator[None]:
+        """Have a second operator for a while, which leads when the first one cannot."""
+        self.upgrade("operator.standbys=1")
+        try:
+            yield
+        finally:
+            self.upgrade("operator.standbys=0")
+
+    def upgrade(self, *values: str) -> None:
+        """Upgrade it to what it is, with these values changed; what is missing is made again."""
+        options = ["-n", self.namespace, "--reuse-values", "--wait", "--timeout", "120s"]
+        changed = [word for value in values for word in ("--set", value)]
+        self.cluster.helm("upgrade", "perdure", str(CHART), *options, *changed)
+
+    def lose_volume(self) -> None:
+        """Take the store's volume away with the pod, at once; no server can start then."""
+        claim = self.cluster.get("pvc/perdure", namespace=self.namespace)["metadata"]["uid"]
+        self.kubectl("delete", "pvc/perdure", "--wait=false")
+        pod = self.pod()["metadata"]["name"]
+        self.kubectl("delete", "pod", pod, "--force", "--grace-period=0")
+        self.cluster.eventually(lambda: claim not in self._claims(), what="the claim is gone")
+
+    def _claims(self) -> list[str]:
+        found = self.cluster.get("pvc", namespace=self.namespace)["items"]
+        return [each["metadata"]["uid"] for each in found]
+
+    def plugin(self, *words: str) -> str:
+        """Type ``kubectl perdure`` as who has all rights, and return what it printed."""
+        program = Path(sys.executable).with_name("kubectl-perdure")
+        options = ["--server-namespace", self.namespace, "--context", self.cluster.context]
+        return run([program, *words, *options], env={"KUBECONFIG": str(self.cluster.kubeconfig)})
 
     def logs(self) -> str:
         """Return what server and operator have said, the containers before these included."""
@@ -187,9 +213,9 @@ class Team:
         """Run kubectl in the namespace and return what it printed."""
         return self.cluster.kubectl(*arguments, "-n", self.namespace, check=check, timeout=timeout)
 
-    def give_code(self, name: str, file: Path) -> None:
-        """Put a Python file into a ConfigMap."""
-        self.kubectl("create", "configmap", name, f"--from-file={file}")
+    def give_code(self, name: str, *files: Path) -> None:
+        """Put Python files into a ConfigMap."""
+        self.kubectl("create", "configmap", name, *(f"--from-file={file}" for file in files))
 
     def replace_code(self, name: str, file: str, code: str) -> None:
         """Change a Python file in a ConfigMap."""

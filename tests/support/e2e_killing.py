@@ -1,4 +1,4 @@
-"""SIGKILL to processes in containers, which the API itself has no way to ask for.
+"""Signals to processes in containers, which the API itself has no way to ask for.
 
 What a container's own processes send to its first one the kernel ignores, so a privileged pod in
 the node's process namespace does it. It finds the processes by the container's id.
@@ -16,30 +16,41 @@ from support.cluster import TEST_LABEL, Cluster
 
 SCRIPT = """
 import os, pathlib, signal, sys
-killed = []
+number = signal.Signals[sys.argv[2]]
+reached = []
 for entry in pathlib.Path("/proc").glob("[0-9]*/cgroup"):
     try:
         if sys.argv[1] in entry.read_text():
-            os.kill(int(entry.parent.name), signal.SIGKILL)
-            killed.append(entry.parent.name)
+            os.kill(int(entry.parent.name), number)
+            reached.append(entry.parent.name)
     except (OSError, ProcessLookupError):
         pass
-sys.exit(0 if killed else "no process of that container")
+sys.exit(0 if reached else "no process of that container")
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Killer:
-    """A pod that kills what runs in other pods of its node."""
+    """A pod that kills, or stops for a while, what runs in other pods of its node."""
 
     cluster: Cluster
     namespace: str
 
     def kill(self, container_id: str) -> None:
         """Send SIGKILL to all processes of a container."""
-        self.cluster.kubectl(
-            "exec", "killer", "-n", self.namespace, "--", "python", "-c", SCRIPT, container_id
-        )
+        self._send("SIGKILL", container_id)
+
+    def stop(self, container_id: str) -> None:
+        """Send SIGSTOP: they do nothing until :meth:`go_on`, and know nothing of it."""
+        self._send("SIGSTOP", container_id)
+
+    def go_on(self, container_id: str) -> None:
+        """Send SIGCONT."""
+        self._send("SIGCONT", container_id)
+
+    def _send(self, signal: str, container_id: str) -> None:
+        command = ("python", "-c", SCRIPT, container_id, signal)
+        self.cluster.kubectl("exec", "killer", "-n", self.namespace, "--", *command)
 
 
 @contextmanager

@@ -56,6 +56,8 @@ class FakeRun:
     """What the activities with pods of their own are given, by seq."""
     reports: list[vb.ReportActivityRequest] = field(default_factory=list)
     """How their attempts ended."""
+    build_id: str = ""
+    """The version that it is pinned to."""
     unseen: int = 0
     """How many of the last events were recorded after the run was described."""
 
@@ -343,6 +345,7 @@ class FakeServer:
             task_failure_cause=run.task_failure_cause,
             task_failure=run.task_failure,
             cancel_requested=run.cancel_requested,
+            build_id=run.build_id,
             retried=run.events[0].event.retried,
         )
         return self._with_history(described, run, request)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from datetime import timedelta
+from itertools import zip_longest
 from typing import Any
 
 from perdure.protocol.verbs import QueueDescription, VersionDescription, WorkerDescription
@@ -125,11 +126,12 @@ class Scene:
         workers: tuple[str, ...] = (),
         queue: str = "orders",
         versions: Mapping[str, VersionDescription] | None = None,
+        pods: tuple[str, ...] = (),
     ) -> None:
         """Have the server tell of a task queue, with the versions that were declared for it.
 
-        A worker is given by its version. All work is the current version's, unless ``versions``
-        says of one what there is of it.
+        A worker is given by its version, and may be by its pod. All work is the current version's,
+        unless ``versions`` says of one what there is of it.
         """
         declared = self.server.declared.get((NAMESPACE, queue))
         current, kept = (declared.build_id, declared.kept) if declared else ("", ())
@@ -147,8 +149,8 @@ class Scene:
                 for each in ((current, *kept) if current else ())
             ),
             workers=tuple(
-                WorkerDescription(worker_id=f"w{number}", identity=f"w{number}", build_id=version)
-                for number, version in enumerate(workers)
+                WorkerDescription(worker_id=f"w{number}", identity=f"1@{pod}", build_id=version)
+                for number, (version, pod) in enumerate(zip_longest(workers, pods, fillvalue=""))
             ),
         )
         self.world.queues.update([description])

@@ -24,6 +24,10 @@ from support.processes import Process, Server, Worker
 
 PERDURE = str(Path(sys.executable).with_name("perdure"))
 PATIENCE = 60.0
+PATIENT = RetryConfig(
+    max_interval_millis=500, max_retries=1000, max_elapsed_time_millis=int(PATIENCE * 1000)
+)
+"""A server of these tests may be started again, which takes long on a loaded machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +140,7 @@ class Scene:
     @asynccontextmanager
     async def client(self, **options: Any) -> AsyncIterator[Client]:
         """A client of the scene's server and namespace."""
-        options.setdefault("retry_config", RetryConfig(max_elapsed_time_millis=20_000))
+        options.setdefault("retry_config", PATIENT)
         client = await Client.connect(self.address, namespace=self.namespace, **options)
         async with client:
             yield client

@@ -66,6 +66,34 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- ternary "https" "http" .Values.tls.enabled }}
 {{- end }}
 
+{{/* Not empty where the server makes its certificate itself. */}}
+{{- define "perdure.selfMade" -}}
+{{- if and .Values.tls.enabled (not .Values.tls.existingSecret) (not .Values.tls.certManager.enabled) }}yes{{ end }}
+{{- end }}
+
+{{/* The names by which the server is reached, one a line. */}}
+{{- define "perdure.serverNames" -}}
+{{ include "perdure.serverHost" . }}
+{{ printf "%s.%s" (include "perdure.serverName" .) .Release.Namespace }}
+{{ include "perdure.serverName" . }}
+{{ printf "%s.cluster.local" (include "perdure.serverHost" .) }}
+localhost
+{{- end }}
+
 {{- define "perdure.tlsSecret" -}}
+{{- if include "perdure.selfMade" . }}
+{{- include "perdure.serverName" . }}-certificate
+{{- else }}
 {{- default (printf "%s-tls" (include "perdure.serverName" .)) .Values.tls.existingSecret }}
+{{- end }}
+{{- end }}
+
+{{/* Who may run workers; values of an older chart, used again, say it by whether they name namespaces. */}}
+{{- define "perdure.authWorkers" -}}
+{{- $named := not (empty .Values.auth.workerNamespaces) }}
+{{- $workers := default (ternary "Granted" "OwnNamespace" $named) .Values.auth.workers }}
+{{- if and $named (ne $workers "Granted") }}
+{{- fail "auth.workerNamespaces restricts workers to these namespaces with auth.workers=Granted only: set that, or leave the namespaces out" }}
+{{- end }}
+{{- $workers }}
 {{- end }}

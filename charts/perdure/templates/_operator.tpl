@@ -87,9 +87,8 @@
     {{- end }}
 {{- end }}
 
-{{/* What the operator's container mounts. */}}
-{{- define "perdure.operatorVolumes" -}}
-{{- if .Values.tls.enabled }}
+{{/* The authority of the server's certificate; a pod waits until it is there. */}}
+{{- define "perdure.authorityVolume" -}}
 - name: tls-ca
   secret:
     secretName: {{ include "perdure.tlsSecret" . }}
@@ -97,6 +96,9 @@
       - key: ca.crt
         path: ca.crt
 {{- end }}
+
+{{/* What the operator's container mounts. */}}
+{{- define "perdure.operatorVolumes" -}}
 {{- if eq .Values.auth.mode "kubernetes" }}
 - name: server-access
   projected:

@@ -35,6 +35,7 @@ from perdure_operator.cluster.reviews import (
     RightVerdict,
     TokenVerdict,
     access_spec,
+    local_access_review,
     read_access_status,
     read_token_status,
     token_spec,
@@ -243,6 +244,19 @@ class KubernetesCluster:
     async def review_right(self, identity: Identity, right: Right) -> RightVerdict:
         """See :meth:`Reviewer.review_right`."""
         return read_access_status(await self._review(ACCESS_REVIEW, access_spec(identity, right)))
+
+    async def review_right_in(
+        self, namespace: str, identity: Identity, right: Right
+    ) -> RightVerdict:
+        """Return whether somebody may do something in a namespace, asked with a Role there."""
+        kind = local_access_review(namespace)
+        return read_access_status(await self._review(kind, access_spec(identity, right)))
+
+    async def read(self, path: str) -> Manifest:
+        """Return the document at an address that is no object's."""
+        # Keys have a media type of their own, and the API server insists on it.
+        request = _Request(verb="get", method="GET", path=path, accept="*/*")
+        return await self._call(request) or {}
 
     async def _review(self, kind: ReviewKind, spec: Manifest) -> Manifest:
         request = _Request(

@@ -98,6 +98,15 @@ ACCESS_REVIEW = ReviewKind(
 )
 
 
+def local_access_review(namespace: str) -> ReviewKind:
+    """Return the kind of review that a Role in the namespace is enough for."""
+    return ReviewKind(
+        group="authorization.k8s.io",
+        kind="LocalSubjectAccessReview",
+        plural=f"namespaces/{namespace}/localsubjectaccessreviews",
+    )
+
+
 def token_spec(token: str, audience: str) -> Manifest:
     """Return what a TokenReview asks."""
     return {"token": token, "audiences": [audience]}

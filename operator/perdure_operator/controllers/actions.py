@@ -12,6 +12,7 @@ from datetime import timedelta
 from perdure.protocol import verbs as vb
 from perdure.protocol.retries import RetryResponse
 from perdure_operator.cluster import Manifest, ObjectKind, ObjectRef
+from perdure_operator.controllers.notices import Notice
 from perdure_operator.model import ObjectMeta, ResourceStatus
 
 
@@ -61,6 +62,10 @@ class DeleteObject:
     kind: ObjectKind
     ref: ObjectRef
     uid: str
+    notice: Notice | None = None
+    """What is told of it, when it is gone for a reason that somebody should know."""
+    regarding: Manifest = field(default_factory=dict)
+    """The object that the notice is about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -96,8 +96,8 @@ class Applier:
             ):
                 replace = isinstance(action, ApplyObject)
                 return await self._make(kind, manifest, replace=replace)
-            case DeleteObject(kind=kind, ref=ref, uid=uid):
-                await self._delete(kind, ref, uid)
+            case DeleteObject():
+                await self._delete(action)
                 return None
             case _:
                 return await self._apply_to_server(action)
@@ -153,12 +153,14 @@ class Applier:
             return NameTaken(kind=kind, name=manifest["metadata"]["name"])
         return None
 
-    async def _delete(self, kind: ObjectKind, ref: ObjectRef, uid: str) -> None:
+    async def _delete(self, action: DeleteObject) -> None:
         try:
-            await self._cluster.delete(kind, ref, uid=uid)
+            await self._cluster.delete(action.kind, action.ref, uid=action.uid)
         except ConflictError:
             # Another object has the name by now, so this one is gone.
             return
+        if action.notice is not None:
+            self._notify(action.regarding, action.notice)
 
     async def _start(self, action: StartRun) -> Outcome:
         try:

@@ -59,6 +59,7 @@ from perdure_operator.controllers.schedules.reconciler import ScheduleReconciler
 from perdure_operator.controllers.service import NO_RETRIES, ServiceServer
 from perdure_operator.controllers.stopping import Stop
 from perdure_operator.controllers.terms import Work, build_elector, take_part, until_one_ends
+from perdure_operator.controllers.trusting import until_authority_changes, wait_for_authority
 from perdure_operator.controllers.world import World
 
 logger = logging.getLogger(__name__)
@@ -143,6 +144,7 @@ async def run(options: Options) -> None:
             await serve_term(options, cluster, metrics, given, others)
 
         async def work() -> None:
+            await wait_for_authority(options.tls_ca)
             await wait_for_kinds(cluster)
             await take_part(build_elector(options, leases, mandate), lead)
 
@@ -189,6 +191,7 @@ async def serve_term(
             *others,
             *_endless(options, world, lanes, metrics),
             *([poster.send()] if poster else []),
+            *([until_authority_changes(options.tls_ca)] if options.tls_ca else []),
             CodeWatcher(cluster, world.pools, lanes).watch(),
             _watch(options, intake, leadership.stop),
         ]

@@ -18,7 +18,14 @@ from perdure_operator.cluster import (
     Manifest,
     ObjectKind,
 )
-from perdure_operator.model import ConditionType, Reason, WorkflowPhase
+from perdure_operator.model import (
+    Activity,
+    ConditionType,
+    Reason,
+    WorkerPool,
+    Workflow,
+    WorkflowPhase,
+)
 
 NOTE_LENGTH = 1024
 """The most that the API takes."""
@@ -42,6 +49,20 @@ class Notice:
     """What the operator did about it, or was doing."""
     note: str
     warning: bool = False
+
+
+def name_object(resource: Workflow | Activity | WorkerPool) -> Manifest:
+    """Return an object as far as a notice names it."""
+    metadata = resource.metadata
+    return {
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        "metadata": {
+            "name": metadata.name,
+            "namespace": metadata.namespace,
+            "uid": metadata.uid,
+        },
+    }
 
 
 def notices_of(kind: ObjectKind, before: Manifest, after: Manifest) -> list[Notice]:

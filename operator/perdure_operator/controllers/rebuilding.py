@@ -15,6 +15,7 @@ from perdure.protocol.events import HistoryEvent, WorkflowStarted
 from perdure.protocol.verbs import ImportRequest
 from perdure_operator.controllers.actions import ImportRefused, ImportRun, Outcome, RunImported
 from perdure_operator.controllers.histories import UnreadableCheckpointError, read_checkpoint
+from perdure_operator.controllers.notices import name_object
 from perdure_operator.model import Activity, Workflow, WorkflowStatus
 
 
@@ -68,15 +69,7 @@ def _rebuild(resource: Workflow | Activity, workflow_id: str) -> ImportRun | Los
             digest=digest.removeprefix("sha256:"),
             watched=True,
         ),
-        regarding={
-            "apiVersion": resource.api_version,
-            "kind": resource.kind,
-            "metadata": {
-                "name": resource.metadata.name,
-                "namespace": resource.metadata.namespace,
-                "uid": resource.metadata.uid,
-            },
-        },
+        regarding=name_object(resource),
     )
 
 

@@ -18,7 +18,7 @@ from perdure_operator.controllers.actions import (
     ServerAway,
     ref_of,
 )
-from perdure_operator.controllers.activities.ends import find_end
+from perdure_operator.controllers.activities.ends import ONLY_SEQ, count_items, find_end
 from perdure_operator.controllers.activities.observing import (
     ActivityView,
     find_open,
@@ -207,11 +207,15 @@ class ActivityReconciler(RunReconciler[Activity, ActivityView]):
         activity, run = view.activity, view.run
         open_ = find_open(activity, run)
         if activity.spec.template is not None:
-            seen = await self._pods.observe(activity, run.description.run_id, open_)
+            seen = await self._pods.observe(activity, run.description, open_)
             view = replace(view, seen=seen)
         shown = activity.spec.scheduled_by
         is_open = open_ is not None or view.shown_batch is not None
         stays = view.seen is not None or view.is_batch
         if shown is not None and not is_open and stays:
             view = replace(view, end=await find_end(self._world.server, run, shown.seq))
+        has_ended = run.is_closed if shown is None else not is_open
+        if view.is_batch and has_ended:
+            seq = ONLY_SEQ if shown is None else shown.seq
+            view = replace(view, counts=await count_items(self._world.server, run, seq))
         return view

@@ -38,7 +38,7 @@ class OpenBatch:
     is_canceling: bool = False
     """It was asked to stop: nothing of it begins any more."""
     succeeded: int = 0
-    failed: int = 0
+    failed_indexes: list[int] = field(default_factory=list)
     first_failure: Failure | None = None
     last_failure: Failure | None = None
     waiting: dict[int, ItemResult] = field(default_factory=dict)
@@ -57,6 +57,11 @@ class OpenBatch:
     def total(self) -> int:
         """How many items it has."""
         return len(self._states)
+
+    @property
+    def failed(self) -> int:
+        """How many of them have failed for good."""
+        return len(self.failed_indexes)
 
     @property
     def ended(self) -> int:
@@ -146,7 +151,7 @@ class OpenBatch:
         if result.failure is None:
             self.succeeded += 1
         else:
-            self.failed += 1
+            self.failed_indexes.append(result.index)
             self.first_failure = self.first_failure or result.failure
             self.last_failure = result.failure
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from perdure.protocol import events as ev
 from perdure.protocol.events import Event, ItemResult
 from perdure.protocol.failures import ApplicationInfo, Failure, TimeoutInfo, TimeoutKind
-from perdure.protocol.items import item_of
+from perdure.protocol.items import indexes_text, item_of
 from perdure_operator.engine.attempts import Closed
 from perdure_operator.engine.batches import OpenBatch, size_of
 from perdure_operator.engine.runs import Run
@@ -68,26 +69,50 @@ def close_items(run: Run, closed: Iterable[ItemClosed]) -> list[Event]:
 
 def _close_items_of(run: Run, batch: OpenBatch, closed: Sequence[ItemClosed]) -> list[Event]:
     results = [each.result for each in closed if each.result is not None]
-    failures = [each.failure for each in results if each.failure is not None]
-    failed = batch.failed + len(failures)
-    succeeded = batch.ended + len(results) - failed
-    first = batch.first_failure or next(iter(failures), None)
-    end = _end(batch, succeeded, failed, len(batch.open) - len(closed), first)
+    failed = [each for each in results if each.failure is not None]
+    counts = _Counts(batch, [each.index for each in failed], len(results) - len(failed))
+    first = batch.first_failure or next((each.failure for each in failed), None)
+    end = _end(counts, len(batch.open) - len(closed), first)
     if end is None and not _must_move(run, batch, results):
         return []
     return [*_move(batch, results), *_closing(run, end)]
 
 
-def _end(
-    batch: OpenBatch, succeeded: int, failed: int, still_open: int, first: Failure | None
-) -> Event | None:
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """How the items of a batch have ended, some of them just now."""
+
+    batch: OpenBatch
+    failed_now: Sequence[int] = ()
+    succeeded_now: int = 0
+
+    @property
+    def succeeded(self) -> int:
+        return self.batch.succeeded + self.succeeded_now
+
+    @property
+    def failed(self) -> int:
+        return self.batch.failed + len(self.failed_now)
+
+    def fields(self) -> dict[str, Any]:
+        """Return what the event that ends the batch says of them."""
+        return {
+            "seq": self.batch.scheduled.seq,
+            "succeeded": self.succeeded,
+            "failed": self.failed,
+            "failed_indexes": indexes_text((*self.batch.failed_indexes, *self.failed_now)),
+        }
+
+
+def _end(counts: _Counts, still_open: int, first: Failure | None) -> Event | None:
     """Return the event that ends the batch, if it is over."""
-    seq, tolerated = batch.scheduled.seq, batch.scheduled.tolerated_failures
+    batch, tolerated = counts.batch, counts.batch.scheduled.tolerated_failures
+    succeeded, failed = counts.succeeded, counts.failed
     is_whole = succeeded + failed == batch.total
     if batch.is_canceling and not (is_whole and failed <= tolerated):
         if still_open:
             return None
-        return ev.BatchCanceled(seq=seq, succeeded=succeeded, failed=failed)
+        return ev.BatchCanceled(**counts.fields())
     if failed > tolerated:
         message = (
             f"{failed:,} of {batch.total:,} items failed ({tolerated:,} tolerated), "
@@ -95,8 +120,8 @@ def _end(
         )
         info = ApplicationInfo(type="TooManyItemsFailed", non_retryable=True)
         failure = Failure(message=message, info=info, cause=first)
-        return ev.BatchFailed(seq=seq, failure=failure, succeeded=succeeded, failed=failed)
-    return ev.BatchCompleted(seq=seq, succeeded=succeeded, failed=failed) if is_whole else None
+        return ev.BatchFailed(failure=failure, **counts.fields())
+    return ev.BatchCompleted(**counts.fields()) if is_whole else None
 
 
 def _must_move(run: Run, batch: OpenBatch, results: Sequence[ItemResult]) -> bool:
@@ -145,7 +170,7 @@ def cancel(run: Run, batch: OpenBatch) -> list[Event]:
     """Close a batch that is asked to stop, unless items run, whose workers must be told first."""
     if any(run.activities[key].is_started for key in batch.open_keys):
         return []
-    end = ev.BatchCanceled(seq=batch.scheduled.seq, succeeded=batch.succeeded, failed=batch.failed)
+    end = ev.BatchCanceled(**_Counts(batch).fields())
     return [*_move(batch), *_closing(run, end)]
 
 
@@ -157,13 +182,23 @@ def time_out(run: Run, batch: OpenBatch) -> list[Event]:
         info=TimeoutInfo(timeout=TimeoutKind.SCHEDULE_TO_CLOSE),
         cause=batch.first_failure,
     )
-    end = ev.BatchFailed(
-        seq=batch.scheduled.seq,
-        failure=failure,
-        succeeded=batch.succeeded,
-        failed=batch.failed,
-    )
+    end = ev.BatchFailed(failure=failure, **_Counts(batch).fields())
     return [*_move(batch), *_closing(run, end)]
+
+
+def move_before_end(run: Run, events: Sequence[Event]) -> list[Event]:
+    """The run ends while batches are open: their results go into history before it does.
+
+    They were acknowledged to the workers, so a retry of the run must find them. They stand before
+    the ``events`` and not right before the last of them: what an activation asked for follows on
+    its record.
+    """
+    if not events or not isinstance(events[-1], ev.CLOSING_EVENTS):
+        return []
+    moved = {each.seq for each in events if isinstance(each, ev.BatchItemsClosed)}
+    return [
+        event for seq, batch in run.batches.items() if seq not in moved for event in _move(batch)
+    ]
 
 
 def move_told(run: Run, through: int, but: Collection[int] = ()) -> list[Event]:

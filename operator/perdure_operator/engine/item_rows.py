@@ -48,9 +48,6 @@ def close(run: Run, events: Sequence[Event], closed: Iterable[ItemClosed]) -> It
     for event in events:
         if isinstance(event, ev.BatchItemsClosed):
             rows.drop_items += _rows_of(run, event)
-        elif isinstance(event, ev.CLOSING_EVENTS):
-            for seq, batch in run.batches.items():
-                rows.drop_items += [item_key(seq, index) for index in batch.waiting]
     for each in closed:
         seq, index = item_of(each.key)
         batch = run.batches[seq]

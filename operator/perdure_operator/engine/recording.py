@@ -15,7 +15,7 @@ from perdure.protocol import events as ev
 from perdure.protocol.events import Event, HistoryEvent
 from perdure.protocol.items import is_item
 from perdure.protocol.payloads import Millis
-from perdure_operator.engine import item_rows, placing
+from perdure_operator.engine import batching, item_rows, placing
 from perdure_operator.engine.batching import ItemClosed
 from perdure_operator.engine.evolution import evolve
 from perdure_operator.engine.item_rows import Assign, ItemRows
@@ -49,6 +49,7 @@ def record(
         items_closed: Items of batches that have ended; as ``events`` were decided on.
         assign: Asked for each activity, and each item, that begins to be open.
     """
+    events = [*batching.move_before_end(run, events), *events]
     time = max(now, run.last_time)
     recorded = tuple(
         HistoryEvent(number, time, event) for number, event in enumerate(events, run.last_event + 1)

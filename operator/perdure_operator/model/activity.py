@@ -231,6 +231,9 @@ class ActivityStatus(ResourceStatus):
     """How many activities of the batch have succeeded."""
     items_failed: Annotated[int, Field(ge=0)] | None = None
     """How many activities of the batch have failed for good."""
+    failed_indexes: Annotated[str, Clipped(1023)] | None = None
+    """Which activities of the batch have failed for good, by their places from 0, as a Job says
+    it: 0,3-5,7."""
     checkpoint: Checkpoint | None = None
     """The whole history, compressed, as long as it is small enough."""
     worker: Annotated[str, Clipped(255)] | None = None

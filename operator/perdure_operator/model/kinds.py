@@ -137,18 +137,6 @@ ACTIVITY = ResourceKind(
             wide=True,
         ),
         Column(
-            name="Image",
-            path=".spec.template.image",
-            description="What its own pod runs.",
-            wide=True,
-        ),
-        Column(
-            name="Job",
-            path=".status.job",
-            description="The Job of the attempt that is under way.",
-            wide=True,
-        ),
-        Column(
             name="Failed",
             path=".status.itemsFailed",
             type="integer",
@@ -159,6 +147,18 @@ ACTIVITY = ResourceKind(
             name="Failure",
             path=".status.lastFailure.message",
             description="Why the last attempt failed.",
+            wide=True,
+        ),
+        Column(
+            name="Image",
+            path=".spec.template.image",
+            description="What its own pod runs.",
+            wide=True,
+        ),
+        Column(
+            name="Job",
+            path=".status.job",
+            description="The Job of the attempt that is under way.",
             wide=True,
         ),
     ),

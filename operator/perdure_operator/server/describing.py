@@ -6,7 +6,7 @@ from msgspec import structs
 
 from perdure.protocol import events as ev
 from perdure.protocol.failures import CanceledInfo, Failure, TerminatedInfo, TimeoutInfo
-from perdure.protocol.items import is_item
+from perdure.protocol.items import indexes_text, is_item
 from perdure.protocol.payloads import Millis, Payload
 from perdure.protocol.verbs import (
     DescribeRequest,
@@ -204,6 +204,7 @@ def _pending_batch(run: Run, batch: OpenBatch) -> PendingBatch:
         total=batch.total,
         succeeded=batch.succeeded,
         failed=batch.failed,
+        failed_indexes=indexes_text(batch.failed_indexes),
         running=sum(each.is_started for each in items),
         scheduled=batch.since,
         summary=whole.summary,

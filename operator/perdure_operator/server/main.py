@@ -20,7 +20,7 @@ from aiohttp import web
 from perdure_operator.server.app import build_app
 from perdure_operator.server.certificates import CertificateError, Certificates
 from perdure_operator.server.gates import Gate
-from perdure_operator.server.guarding import add_options, find_fault, load_certificates, open_gate
+from perdure_operator.server.guarding import add_options, find_fault, open_certificates, open_gate
 from perdure_operator.server.host import GRACE, LEASE, Host, HostSettings
 from perdure_operator.store.port import StoreCorruptError, StoreError
 from perdure_operator.store.sqlite import SqliteStore
@@ -103,10 +103,16 @@ async def _serve(options: argparse.Namespace) -> int:
     if options.exit_with_stdin:
         _watch_stdin(loop, stop)
     try:
-        certificates = load_certificates(options)
+        async with open_certificates(options, stop) as certificates:
+            return await _open(options, certificates, stop)
     except CertificateError as error:
         return _complain(str(error), EXIT_CERTIFICATE)
 
+
+async def _open(
+    options: argparse.Namespace, certificates: Certificates | None, stop: asyncio.Event
+) -> int:
+    """Start a host on its store, and serve it."""
     host = Host(
         SqliteStore(options.db),
         now=lambda: time.time_ns() // 1_000_000,
@@ -150,7 +156,6 @@ async def _listen(
             "--port",
             EXIT_PORT,
         )
-    watch = asyncio.create_task(certificates.watch()) if certificates else None
     port = runner.addresses[0][1]
     _tell_parent(f"listening on {options.host}:{port}")
     # What is there now stays: the collector need not look at it again and again.
@@ -158,8 +163,6 @@ async def _listen(
     gc.freeze()
     await stop.wait()
     log.info("stopping")
-    if watch is not None:
-        watch.cancel()
     await runner.cleanup()
     await host.stop()
     return 0

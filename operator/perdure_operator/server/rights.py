@@ -42,6 +42,7 @@ VERBS_OF_TARGETS: dict[type[vb.TargetRequest], str] = {
 """What is done to one run, and the verb that it needs."""
 
 _SERVICE_ACCOUNT = "system:serviceaccount:"
+_SERVICE_ACCOUNTS = "system:serviceaccounts:"
 
 
 def rights_for(request: Any, *, kind: str = "workflow") -> tuple[Right, ...]:
@@ -79,6 +80,20 @@ def rights_to_work(hello: Hello) -> tuple[Right, ...]:
             namespace=hello.namespace,
             name=hello.task_queue,
         ),
+    )
+
+
+def is_work_at_home(identity: Identity, right: Right) -> bool:
+    """Tell whether a ServiceAccount asks to run a worker in the namespace that it is of.
+
+    Its name and its group must both say so: the API server gives them to nobody else.
+    """
+    home = f"{_SERVICE_ACCOUNT}{right.namespace}:"
+    return (
+        (right.verb, right.resource, right.subresource) == ("create", WORKER_POOLS.plural, CONNECT)
+        and bool(right.namespace)
+        and identity.username.startswith(home)
+        and f"{_SERVICE_ACCOUNTS}{right.namespace}" in identity.groups
     )
 
 

@@ -341,6 +341,50 @@ def test_show_says_how_far_a_batch_is(perdure):
     )
 
 
+def test_show_says_which_items_of_a_batch_have_failed_so_far(perdure):
+    batch = verbs.PendingBatch(
+        seq=1, activity_id="1", activity_type="resize", total=9, succeeded=3, failed=2,
+        failed_indexes="4,6", scheduled=BEGIN,
+    )  # fmt: skip
+    told = shown(perdure, pending_batches=(batch,))
+    assert told.out.splitlines()[-1] == "resize: 5 of 9 items (2 failed: 4,6), 0 running"
+
+
+def failed_items(*indexes: int) -> ev.BatchItemsClosed:
+    failure = Failure(message="too dark", info=ApplicationInfo(type="Unusable"))
+    return ev.BatchItemsClosed(
+        seq=1, items=(ev.ItemResult(99), *(ev.ItemResult(n, 3, None, failure) for n in indexes))
+    )
+
+
+def of_events(*events: ev.Event) -> verbs.HistoryResponse:
+    recorded = tuple(ev.HistoryEvent(n, BEGIN, each) for n, each in enumerate(events, 1))
+    return verbs.HistoryResponse(
+        run_id="run-1", workflow_type="Order", events=recorded, last_event=len(recorded),
+        closed=True,
+    )  # fmt: skip
+
+
+def test_show_tells_why_items_have_failed_with_the_end_of_their_batch(perdure):
+    end = ev.BatchCompleted(seq=1, succeeded=98, failed=2, failed_indexes="4,6")
+    told = shown(perdure, history=[of_events(failed_items(4), failed_items(6), end)])
+    assert told.out.splitlines()[-3:] == [
+        told.out.splitlines()[-3],
+        "    item 4: Unusable: too dark (after 3 attempts)",
+        "    item 6: Unusable: too dark (after 3 attempts)",
+    ]
+    assert told.out.splitlines()[-3].endswith("98 succeeded, 2 failed (items 4,6)")
+
+
+def test_show_tells_a_few_failed_items_of_many_unless_all_are_asked_for(perdure):
+    history = of_events(failed_items(*range(14)))
+    few = shown(perdure, history=[history]).out.splitlines()
+    assert sum(line.startswith("    item") for line in few) == 10
+    assert few[-1] == "    and 4 more failed: --all shows them, --output json has their inputs"
+    many = shown(perdure, "--all", history=[history]).out.splitlines()
+    assert sum(line.startswith("    item") for line in many) == 14
+
+
 def test_show_follows_to_the_end(perdure):
     end = ev.HistoryEvent(3, BEGIN, ev.WorkflowCompleted(result=value('"done"')))
     pages = [

@@ -6,13 +6,28 @@ from typing import Any
 
 import pytest
 
-from perdure.protocol.events import BatchCompleted, BatchFailed, WorkflowFailed
+from perdure.protocol.events import (
+    BatchCompleted,
+    BatchFailed,
+    BatchItemsClosed,
+    ItemResult,
+    WorkflowFailed,
+    WorkflowTerminated,
+)
 from perdure.protocol.failures import ApplicationInfo, Failure
-from perdure.protocol.verbs import CancelRequest, DescribeRequest, PendingBatch, StartRequest
+from perdure.protocol.verbs import (
+    CancelRequest,
+    DescribeRequest,
+    PendingBatch,
+    RunStatus,
+    StartRequest,
+)
 from perdure_operator.cluster import ACTIVITIES
 from support.operator_scene import Scene, a_pool, an_activity, ref
 
 NAME = "resize-1"
+DONE = ItemResult(0)
+FAILED = ItemResult(1, failure=Failure(message="disk full", info=ApplicationInfo(type="OSError")))
 ITEMS = [["a"], ["b", 1], []]
 
 
@@ -77,7 +92,9 @@ async def test_a_batch_waits_then_runs_and_says_how_far_it_is(scene: Scene) -> N
     assert scene.status(ACTIVITIES, NAME)["itemsRunning"] == 2
 
     boom = Failure(message="disk full", info=ApplicationInfo(type="OSError"))
-    scene.server.run.batches = so_far(succeeded=1, failed=1, running=1, last_failure=boom)
+    scene.server.run.batches = so_far(
+        succeeded=1, failed=1, failed_indexes="2", running=1, last_failure=boom
+    )
     await scene.look(ACTIVITIES, NAME)
     status = scene.status(ACTIVITIES, NAME)
     assert status["phase"] == "Running"
@@ -85,6 +102,7 @@ async def test_a_batch_waits_then_runs_and_says_how_far_it_is(scene: Scene) -> N
     assert (status["progress"], status["itemsRunning"]) == ("2/3", 1)
     assert (status["itemsSucceeded"], status["itemsFailed"]) == (1, 1)
     assert status["lastFailure"]["message"] == "disk full"
+    assert status["failedIndexes"] == "2"
 
 
 async def test_progress_is_written_in_steps_of_a_hundredth(scene: Scene) -> None:
@@ -99,7 +117,8 @@ async def test_progress_is_written_in_steps_of_a_hundredth(scene: Scene) -> None
 
 async def test_a_batch_that_ended_says_how_many_did_how(scene: Scene) -> None:
     await started(scene, toleratedFailures=1)
-    scene.server.run.record(BatchCompleted(seq=1, succeeded=2, failed=1))
+    scene.server.run.record(BatchItemsClosed(seq=1, items=(DONE, FAILED)))
+    scene.server.run.record(BatchCompleted(seq=1, succeeded=2, failed=1, failed_indexes="1"))
     scene.server.run.complete()
     await scene.look(ACTIVITIES, NAME)
 
@@ -110,6 +129,30 @@ async def test_a_batch_that_ended_says_how_many_did_how(scene: Scene) -> None:
         "progress": "3/3",
     }  # fmt: skip
     assert scene.conditions(ACTIVITIES, NAME)["Complete"] == ("True", "Succeeded")
+    said = scene.message(ACTIVITIES, NAME, "Complete")
+    assert said == "2 succeeded, 1 failed"
+    assert status["failedIndexes"] == "1"
+    assert status["lastFailure"]["message"] == "disk full"
+
+
+async def test_a_batch_that_was_terminated_says_how_far_it_came(scene: Scene) -> None:
+    await started(scene)
+    scene.server.run.batches = so_far(succeeded=1, running=2)
+    await scene.look(ACTIVITIES, NAME)
+    run = scene.server.run
+    run.batches = ()
+    run.record(BatchItemsClosed(seq=1, items=(DONE, FAILED)))
+    run.status = RunStatus.TERMINATED
+    run.record(WorkflowTerminated())
+    await scene.look(ACTIVITIES, NAME)
+
+    status = scene.status(ACTIVITIES, NAME)
+    assert status["phase"] == "Canceled"
+    assert items(status) == {
+        "itemsTotal": 3, "itemsSucceeded": 1, "itemsFailed": 1, "itemsRunning": 0,
+        "progress": "2/3",
+    }  # fmt: skip
+    assert status["failedIndexes"] == "1"
 
 
 async def test_a_batch_with_too_many_failures_has_failed_and_says_why(scene: Scene) -> None:

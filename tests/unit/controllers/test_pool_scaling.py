@@ -75,6 +75,18 @@ async def test_scaling_down_takes_what_does_not_run_yet_first_and_to_zero_all(
     assert scene.jobs() == []
 
 
+async def test_who_takes_the_scaling_over_can_stop_workers_that_are_busy(scene: Scene) -> None:
+    scene.apply(a_pool())
+    scene.tell_queue(backlog=150)
+    await look(scene)
+    for name in scene.jobs():
+        scene.cluster.run_job(ref(name))
+    scene.tell_queue(held=150)
+    scene.cluster.edit(WORKER_POOLS, ref(NAME), replicas=0, scaling=EXTERNAL)
+    await look(scene)
+    assert scene.jobs() == []
+
+
 async def test_a_worker_that_is_gone_is_replaced(scene: Scene) -> None:
     scene.apply(a_pool(scaling=EXTERNAL, replicas=2))
     scene.tell_queue()

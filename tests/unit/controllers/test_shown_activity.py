@@ -11,13 +11,16 @@ from perdure.protocol.events import (
     BatchCanceled,
     BatchCompleted,
     BatchFailed,
+    BatchItemsClosed,
     Event,
+    ItemResult,
     TimerStarted,
+    WorkflowTerminated,
 )
 from perdure.protocol.failures import ApplicationInfo, Failure
 from perdure.protocol.payloads import Payload
 from perdure.protocol.placements import Placement
-from perdure.protocol.verbs import PendingActivity, PendingBatch, StartRequest
+from perdure.protocol.verbs import PendingActivity, PendingBatch, RunStatus, StartRequest
 from perdure_operator.cluster import ACTIVITIES, JOBS, WORKFLOWS, InvalidError, Manifest
 from perdure_operator.controllers.intake import Intake
 from perdure_operator.controllers.keys import RUNS, key_of
@@ -355,3 +358,21 @@ async def test_a_batch_that_ended_says_how_and_stays(
     assert body["status"]["itemsRunning"] == 0
     await stage.look_at_workflow()
     assert len(stage.cluster.all(ACTIVITIES)) == 1
+
+
+async def test_a_batch_whose_run_ended_before_it_says_how_far_it_came(stage: Stage) -> None:
+    stage.server.run.batches = (a_batch(succeeded=5, running=5),)
+    await stage.look_at_workflow()
+    await stage.look_at_shown()
+    failed = ItemResult(6, failure=Failure(message="too dark"))
+    stage.server.run.batches = ()
+    stage.server.run.record(BatchItemsClosed(seq=7, items=(*map(ItemResult, range(6)), failed)))
+    stage.server.run.record(BatchItemsClosed(seq=8, items=(ItemResult(0),)))
+    stage.server.run.record(WorkflowTerminated())
+    stage.server.run.status = RunStatus.TERMINATED
+
+    status = (await stage.look_at_shown())["status"]
+    assert (status["phase"], status["progress"]) == ("Canceled", "7/10000")
+    assert (status["itemsSucceeded"], status["itemsFailed"], status["itemsRunning"]) == (6, 1, 0)
+    assert status["failedIndexes"] == "6"
+    assert status["lastFailure"]["message"] == "too dark"

@@ -175,7 +175,9 @@ def test_no_more_failures_than_are_tolerated_complete_the_batch() -> None:
     driver = batch(3, tolerated_failures=1)
     end(driver, 1, failure=FINAL)
     end(driver, 0, 2)
-    assert driver.history[-1].event == ev.BatchCompleted(seq=1, succeeded=2, failed=1)
+    assert driver.history[-1].event == ev.BatchCompleted(
+        seq=1, succeeded=2, failed=1, failed_indexes="1"
+    )
     (result,) = [r for r in driver.history[-2].event.items if r.index == 1]
     assert result == ItemResult(1, 1, None, FINAL, RetryState.NON_RETRYABLE_FAILURE)
 
@@ -267,13 +269,35 @@ def test_a_batch_cancelled_in_the_breath_that_asks_for_it_opens_nothing() -> Non
     assert (transition.put_activities, driver.run.activities) == ((), {})
 
 
-def test_a_run_that_ends_drops_the_rows_of_its_batches() -> None:
+def test_a_run_that_ends_has_its_items_results_in_history_and_drops_their_rows() -> None:
     driver = batch(5, parallelism=2, schedule_to_close_timeout=9_000)
     end(driver, 0)
     transition = driver.record([ev.WorkflowTerminated()])
+    assert told(driver) == [0]
+    assert driver.names[-2:] == ["BatchItemsClosed", "WorkflowTerminated"]
     assert sorted(transition.drop_activities) == keys(1, 2)
     assert transition.drop_items == (item_key(1, 0),)
     assert 1 in transition.drop_timers
+
+
+def test_a_run_that_ends_by_its_code_has_them_before_the_record_of_what_it_asked_for() -> None:
+    driver = batch(3)
+    end(driver, 1)
+    driver.progress(cmd.CancelTimer(seq=1), cmd.CompleteWorkflow())
+    assert driver.names[-4:] == [
+        "BatchItemsClosed",
+        "WorkflowTaskCompleted",
+        "TimerCanceled",
+        "WorkflowCompleted",
+    ]
+
+
+def test_a_batch_that_ends_with_its_run_has_its_results_in_history_once() -> None:
+    driver = standalone(2)
+    end(driver, 1)
+    end(driver, 0)
+    assert driver.run.is_closed
+    assert told(driver) == [1, 0]
 
 
 # --- the time of the whole -----------------------------------------------------------------

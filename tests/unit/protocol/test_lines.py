@@ -142,8 +142,8 @@ CASES = {
         "BatchItemsClosed: #7: 1 item",
     ),
     "batch completed": (
-        [BATCH, ev.BatchCompleted(seq=1, succeeded=9_999, failed=1)],
-        "BatchCompleted: resize: 9999 succeeded, 1 failed",
+        [BATCH, ev.BatchCompleted(seq=1, succeeded=9_999, failed=1, failed_indexes="7")],
+        "BatchCompleted: resize: 9999 succeeded, 1 failed (items 7)",
     ),
     "batch failed": (
         [BATCH, ev.BatchFailed(seq=1, failure=CARD, succeeded=3, failed=2)],

@@ -276,7 +276,9 @@ async def test_an_item_that_takes_too_long_times_out() -> None:
             await worker.say(msg.Ping())
             await asyncio.sleep(1)
         assert len(await worker.take_all(msg.CancelActivity)) == 2
-        assert (await world.history(run_id))[-1].event == ev.BatchCompleted(seq=1, failed=2)
+        assert (await world.history(run_id))[-1].event == ev.BatchCompleted(
+            seq=1, failed=2, failed_indexes="0-1"
+        )
 
 
 async def test_a_heartbeat_keeps_an_item_and_its_details_go_to_the_next_attempt() -> None:
@@ -477,6 +479,7 @@ async def test_a_batch_is_described_with_its_counts_and_not_by_its_items() -> No
             total=10,
             succeeded=1,
             failed=1,
+            failed_indexes="1",
             running=3,
             scheduled=pending.scheduled,
             summary="photos",

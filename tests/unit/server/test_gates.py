@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 
 import pytest
 
@@ -179,3 +180,49 @@ async def test_what_is_remembered_is_bounded_and_the_longest_unused_goes_first()
     assert asked == [1, 2, 3]
     await look(2)
     assert asked == [1, 2, 3, 2]
+
+
+def account(namespace: str, name: str = "default", group: str | None = None) -> Identity:
+    group = f"system:serviceaccounts:{namespace}" if group is None else group
+    return Identity(username=f"system:serviceaccount:{namespace}:{name}", groups=(group,))
+
+
+WORK = Right(
+    verb="create", resource="workerpools", subresource="connect", namespace="shop", name="q"
+)
+
+
+async def test_an_account_may_work_in_its_own_namespace_without_being_asked_about() -> None:
+    reviewer = FakeReviewer()
+    asked = KubernetesGate(reviewer, workers_at_home=True)
+    await asked.check(account("shop"), [WORK])
+    assert not reviewer.asked
+    assert (await refusal(gate(reviewer).check(account("shop"), [WORK]))).code == "Forbidden"
+
+
+@pytest.mark.parametrize(
+    ("identity", "right"),
+    [
+        pytest.param(account("bank"), WORK, id="of-another-namespace"),
+        pytest.param(account("shop-2"), WORK, id="of-one-that-begins-alike"),
+        pytest.param(account("shop"), replace(WORK, namespace=""), id="in-all-namespaces"),
+        pytest.param(account("shop"), replace(WORK, subresource=""), id="make-pools"),
+        pytest.param(account("shop"), replace(WORK, verb="get"), id="another-verb"),
+        pytest.param(account("shop"), replace(WORK, resource="activities"), id="another-kind"),
+        pytest.param(account("shop", group=""), WORK, id="by-name-alone"),
+        pytest.param(Identity(username="ann", groups=("system:serviceaccounts:shop",)), WORK,
+                     id="by-group-alone"),
+        pytest.param(Identity(username=":", groups=("system:serviceaccounts:",)),
+                     replace(WORK, namespace=""), id="of-no-namespace"),
+    ],
+)  # fmt: skip
+async def test_nothing_else_comes_with_an_account(identity: Identity, right: Right) -> None:
+    reviewer = FakeReviewer()
+    asked = KubernetesGate(reviewer, workers_at_home=True)
+    assert (await refusal(asked.check(identity, [right]))).code == "Forbidden"
+    assert reviewer.asked
+
+
+async def test_who_was_granted_it_may_work_elsewhere_too() -> None:
+    reviewer = FakeReviewer(("ann", "create", "workerpools/connect", "shop"))
+    await KubernetesGate(reviewer, workers_at_home=True).check(ANN, [WORK])

@@ -266,3 +266,37 @@ async def test_of_a_failed_batch_only_the_failed_items_begin_anew_with_their_key
         await worker.say_at_once(*(msg.ActivityReport(attempt=task.attempt) for task in again))
         history = [each.event for each in await world.history("run-2")]
         assert history[-1] == ev.BatchCompleted(seq=1, succeeded=4)
+
+
+@pytest.mark.parametrize("standalone", [False, True], ids=["of a workflow", "on its own"])
+async def test_a_batch_of_a_terminated_run_goes_on_with_the_items_that_were_not_acknowledged(
+    standalone: bool,
+) -> None:
+    async with World(lease=3_600_000) as world:
+        worker = await world.worker()
+        if standalone:
+            await world.start(**batch_of(4))
+        else:
+            await world.start()
+            await worker.progress(await worker.take(msg.WorkflowTask), schedule_batch(1, 4))
+        first, *_ = await worker.take_all(msg.ActivityTask)
+        await worker.say(msg.ActivityReport(attempt=first.attempt))
+        await world.verbs.terminate(vb.TerminateRequest(**TARGET))
+        await worker.take_all(msg.CancelActivity)
+
+        await world.verbs.retry(retry())
+        again = await worker.take_all(msg.ActivityTask)
+        assert [task.item for task in again] == [1, 2, 3]
+        await worker.say_at_once(*(msg.ActivityReport(attempt=task.attempt) for task in again))
+        history = [each.event for each in await world.history("run-2")]
+        assert ev.BatchCompleted(seq=1, succeeded=4) in history
+
+
+def batch_of(items: int) -> dict[str, Any]:
+    return {
+        "kind": "activity",
+        "workflow_type": "resize",
+        "activity": vb.ActivityOptions(
+            start_to_close_timeout=60_000, items=tuple(() for _ in range(items))
+        ),
+    }

@@ -245,22 +245,6 @@ async def test_a_worker_that_has_nothing_to_do_leaves_by_itself(make, server):
     await peer.hear(Drain)
 
 
-async def test_a_worker_does_not_leave_while_it_holds_something(make, server):
-    worker = make(idle_after=timedelta(milliseconds=20))
-    running = asyncio.create_task(worker.run())
-    peer = await server.accept()
-    await peer.say(activity_task("ignore_shutdown"))
-    await until_seen()
-    done, _ = await asyncio.wait({running}, timeout=0.08)
-    assert done == set()
-    stopping = asyncio.create_task(worker.shutdown())
-    await peer.hear(Drain)
-    await peer.hear(ActivityReport)
-    await peer.say(ReportAccepted(attempt=REF))
-    await stopping
-    await running
-
-
 async def test_a_worker_for_one_activity_leaves_when_its_report_is_on_disk(make, server):
     running = asyncio.create_task(make(once=True, activities=[reply]).run())
     peer = await server.accept()

@@ -42,6 +42,8 @@ class BatchCompleted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     seq: int
     succeeded: int = 0
     failed: int = 0
+    failed_indexes: str = ""
+    """Which, as :func:`perdure.protocol.items.indexes_text` says it."""
 
 
 class BatchFailed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag=True):
@@ -52,6 +54,8 @@ class BatchFailed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     """In words that count; its cause is the first failed item's failure."""
     succeeded: int = 0
     failed: int = 0
+    failed_indexes: str = ""
+    """Which, as :func:`perdure.protocol.items.indexes_text` says it."""
 
 
 class BatchCanceled(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag=True):
@@ -60,3 +64,5 @@ class BatchCanceled(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     seq: int
     succeeded: int = 0
     failed: int = 0
+    failed_indexes: str = ""
+    """Which, as :func:`perdure.protocol.items.indexes_text` says it."""

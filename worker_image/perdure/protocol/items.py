@@ -7,6 +7,8 @@ the batch's number and the item's place, and :func:`item_of` takes it apart.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from perdure.protocol.failures import Failure, RetryState
@@ -15,6 +17,8 @@ from perdure.protocol.payloads import Millis, Payload
 _BITS = 24
 MAX_ITEMS = 100_000
 """Of one batch."""
+MAX_INDEXES_TEXT = 1_000
+"""Characters that :func:`indexes_text` gives out at most, besides the sign that there are more."""
 
 
 def item_key(seq: int, index: int) -> int:
@@ -40,6 +44,20 @@ def key_text(key: int) -> str:
     return f"{seq}.{index}"
 
 
+def indexes_text(indexes: Iterable[int]) -> str:
+    """Return items as Kubernetes writes those of a Job: ``0,3-5,7``, cut where it gets long."""
+    spans: list[tuple[int, int]] = []
+    for index in sorted(indexes):
+        if spans and index == spans[-1][1] + 1:
+            spans[-1] = (spans[-1][0], index)
+        else:
+            spans.append((index, index))
+    text = ",".join(f"{a}" if a == b else f"{a}-{b}" for a, b in spans)
+    if len(text) <= MAX_INDEXES_TEXT:
+        return text
+    return f"{text[: text.rindex(',', 0, MAX_INDEXES_TEXT)]},…"
+
+
 class ItemResult(msgspec.Struct, frozen=True, array_like=True):
     """How one item of a batch ended: with ``failure``, otherwise it returned ``result``."""
 
@@ -62,6 +80,8 @@ class PendingBatch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     total: int
     succeeded: int = 0
     failed: int = 0
+    failed_indexes: str = ""
+    """Which, as :func:`indexes_text` says it."""
     running: int = 0
     """Items that workers have."""
     scheduled: Millis

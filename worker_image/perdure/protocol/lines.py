@@ -141,7 +141,7 @@ def _placement_text(placement: Placement | None) -> str:
     if placement is None:
         return ""
     if placement.container:
-        return f", container of {_short(str(placement.template.get('image', '?')))}"
+        return f", container of {short_text(str(placement.template.get('image', '?')))}"
     return ", in a pod of its own"
 
 
@@ -162,7 +162,8 @@ def _batch_bounds(event: ev.BatchScheduled) -> str:
 
 
 def _counts(event: ev.BatchCompleted | ev.BatchFailed | ev.BatchCanceled) -> str:
-    return f"{event.succeeded} succeeded, {event.failed} failed"
+    which = f" (items {short_text(event.failed_indexes)})" if event.failed_indexes else ""
+    return f"{event.succeeded} succeeded, {event.failed} failed{which}"
 
 
 def _run_detail(event: ev.Event) -> str:
@@ -184,7 +185,7 @@ def _run_detail(event: ev.Event) -> str:
             | ev.Suspended(reason=reason)
             | ev.WorkflowTerminated(reason=reason)
         ):
-            return f": {_short(reason)}" if reason else ""
+            return f": {short_text(reason)}" if reason else ""
         case _:
             return ""
 
@@ -214,7 +215,7 @@ def failure_text(failure: Failure) -> str:
     while isinstance(failure.info, ActivityInfo) and failure.cause is not None:
         failure = failure.cause
     kind = failure.info.type if isinstance(failure.info, ApplicationInfo) else ""
-    message = _short(failure.message)
+    message = short_text(failure.message)
     return ": ".join(part for part in (kind, message) if part) or "failed"
 
 
@@ -238,13 +239,14 @@ def duration_text(duration: Millis) -> str:
 
 def _arrow(result: Payload | None) -> str:
     text = payload_text(result)
-    return "" if text == "null" else f" → {_short(text)}"
+    return "" if text == "null" else f" → {short_text(text)}"
 
 
 def _values(payloads: Payloads) -> str:
-    return _short(", ".join(payload_text(each) for each in payloads))
+    return short_text(", ".join(payload_text(each) for each in payloads))
 
 
-def _short(text: str) -> str:
+def short_text(text: str) -> str:
+    """Return a text on one line, cut where it gets long."""
     text = " ".join(text.split())
     return text if len(text) <= MAX_VALUE else f"{text[: MAX_VALUE - 1]}…"

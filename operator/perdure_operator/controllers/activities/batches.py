@@ -1,7 +1,7 @@
 """What an Activity's status says of a batch: how many of its items have ended, and how.
 
-The server tells of an open batch in the description of its run; of a closed one history's last
-events tell. Progress is written in steps of a hundredth of the batch, so that the status costs no
+The server tells of an open batch in the description of its run; of a closed one its history
+tells. Progress is written in steps of a hundredth of the batch, so that the status costs no
 more writes for ten thousand items than for a hundred.
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from perdure.protocol.events import BATCH_ENDS
 from perdure.protocol.verbs import PendingBatch
+from perdure_operator.controllers.activities.ends import ItemCounts
 from perdure_operator.controllers.runs import RunFacts
 from perdure_operator.controllers.values import to_failure, to_payloads
 from perdure_operator.model import ActivitySpec, ActivityStatus
@@ -40,30 +40,46 @@ def has_begun(batch: PendingBatch) -> bool:
     return bool(batch.running or batch.succeeded or batch.failed)
 
 
-def facts_of_batch(spec: ActivitySpec, before: ActivityStatus, run: RunFacts) -> dict[str, Any]:
+def facts_of_batch(
+    spec: ActivitySpec, before: ActivityStatus, run: RunFacts, ended: ItemCounts | None
+) -> dict[str, Any]:
     """Return the fields of the status that a batch has; nothing for one activity."""
     if spec.items is None:
         return {}
-    total = len(spec.items)
-    end = next((e.event for e in reversed(run.events) if isinstance(e.event, BATCH_ENDS)), None)
-    if end is not None:
-        return counts_of_batch(total, end.succeeded, end.failed, running=0)
+    if ended is not None:
+        return facts_of_ended(len(spec.items), ended)
     batch = open_batch(run)
     return {} if batch is None else facts_of_open(before, batch)
+
+
+def facts_of_ended(total: int, counts: ItemCounts) -> dict[str, Any]:
+    """Return the fields of the status for a batch that is over."""
+    fields = _count(total, counts.succeeded, counts.failed, running=0)
+    fields["failed_indexes"] = counts.failed_indexes or None
+    if counts.last_failure is not None:
+        fields["last_failure"] = to_failure(counts.last_failure)
+    return fields
+
+
+def describe_ended(counts: ItemCounts) -> str:
+    """Return how a batch has ended that has not failed, for people."""
+    if not counts.failed:
+        return "every item succeeded"
+    return f"{counts.succeeded:,} succeeded, {counts.failed:,} failed"
 
 
 def facts_of_open(before: ActivityStatus, batch: PendingBatch) -> dict[str, Any]:
     """Return the fields of the status for an open batch; nothing when it says as much already."""
     if _is_shown(before, batch):
         return {}
-    fields = counts_of_batch(batch.total, batch.succeeded, batch.failed, running=batch.running)
+    fields = _count(batch.total, batch.succeeded, batch.failed, running=batch.running)
+    fields["failed_indexes"] = batch.failed_indexes or None
     if batch.last_failure is not None:
         fields["last_failure"] = to_failure(batch.last_failure)
     return fields
 
 
-def counts_of_batch(total: int, succeeded: int, failed: int, *, running: int) -> dict[str, Any]:
-    """Return the fields that count its items."""
+def _count(total: int, succeeded: int, failed: int, *, running: int) -> dict[str, Any]:
     return {
         "items_total": total,
         "items_succeeded": succeeded,

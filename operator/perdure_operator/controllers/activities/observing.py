@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from perdure.protocol.verbs import PendingActivity, PendingBatch
 from perdure_operator.controllers.actions import ImportRun
-from perdure_operator.controllers.activities.ends import ActivityEnd
+from perdure_operator.controllers.activities.ends import ActivityEnd, ItemCounts
 from perdure_operator.controllers.placements.attempts import PodsSeen
 from perdure_operator.controllers.placements.views import AttemptView
 from perdure_operator.controllers.rebuilding import Lost, plan_rebuilding
@@ -26,6 +26,8 @@ class ActivityView(RunView[Activity]):
     """The pods of its attempts, when it has pods of its own and is not over."""
     end: ActivityEnd | None = None
     """How the activity ended that it shows; of one of its own, the run says that."""
+    counts: ItemCounts | None = None
+    """How the items of a batch have ended, once it is over."""
 
     @property
     def activity(self) -> Activity:
@@ -44,9 +46,9 @@ class ActivityView(RunView[Activity]):
 
     @property
     def is_batch(self) -> bool:
-        """Whether it shows a batch."""
+        """Whether it is a batch, or shows one."""
         shown = self.activity.spec.scheduled_by
-        return shown is not None and shown.items is not None
+        return self.activity.spec.items is not None if shown is None else shown.items is not None
 
     @property
     def open_activity(self) -> PendingActivity | None:

@@ -9,7 +9,13 @@ from perdure.protocol.failures import TimeoutInfo
 from perdure.protocol.verbs import PendingActivity, RunStatus
 from perdure_operator.cluster import ACTIVITIES
 from perdure_operator.controllers.actions import Action, write_status
-from perdure_operator.controllers.activities.batches import facts_of_batch, has_begun, open_batch
+from perdure_operator.controllers.activities.batches import (
+    describe_ended,
+    facts_of_batch,
+    has_begun,
+    open_batch,
+)
+from perdure_operator.controllers.activities.ends import ItemCounts
 from perdure_operator.controllers.activities.observing import (
     ActivityView,
     activity_id,
@@ -66,9 +72,9 @@ def report(view: ActivityView) -> ActivityStatus:
         "activity_id": activity_id(view.activity.metadata.name),
     }
     if isinstance(view.run, RunFacts) and not view.is_behind:
+        fields |= facts_of_batch(view.activity.spec, before, view.run, view.counts)
         fields |= _of_run(view.run)
         fields |= of_attempt(view)
-        fields |= facts_of_batch(view.activity.spec, before, view.run)
     if phase.is_final and "completion_time" not in fields:
         fields["completion_time"] = before.completion_time or view.now
     return before.model_copy(update=fields)
@@ -86,7 +92,7 @@ def write_report(view: ActivityView) -> list[Action]:
 def _judge(view: ActivityView) -> tuple[ActivityPhase, Verdict]:
     match view.run:
         case RunFacts(is_closed=True):
-            return _judge_closed(view.run)
+            return _judge_closed(view.run, view.counts)
         case RunFacts() if view.is_behind:
             return _judge_behind(view, view.run)
         case RunFacts():
@@ -95,12 +101,14 @@ def _judge(view: ActivityView) -> tuple[ActivityPhase, Verdict]:
             return _judge_without_run(view)
 
 
-def _judge_closed(run: RunFacts) -> tuple[ActivityPhase, Verdict]:
+def _judge_closed(run: RunFacts, counts: ItemCounts | None) -> tuple[ActivityPhase, Verdict]:
     status = run.description.status
     failure = run.result.failure if run.result else None
     if failure is not None and isinstance(failure.info, TimeoutInfo):
         status = RunStatus.TIMED_OUT
     phase, reason, message = _CLOSED[status]
+    if counts is not None and phase is ActivityPhase.SUCCEEDED:
+        message = describe_ended(counts)
     if failure is not None:
         message = f"{message}: {describe_failure(failure)}"
     return phase, finished(reason, message, well=phase is ActivityPhase.SUCCEEDED)

@@ -25,7 +25,8 @@ from perdure_operator.controllers.actions import (
     write_status,
 )
 from perdure_operator.controllers.activities.batches import (
-    counts_of_batch,
+    describe_ended,
+    facts_of_ended,
     facts_of_open,
     has_begun,
 )
@@ -227,26 +228,25 @@ def _lost(view: ActivityView) -> ActivityStatus:
 
 
 def _report_ended(view: ActivityView) -> ActivityStatus:
-    end = view.end
+    end, shown = view.end, view.activity.spec.scheduled_by
+    assert shown is not None
+    fields: dict[str, Any] = {"job": None}
+    if view.counts is not None:
+        fields |= facts_of_ended(shown.items or 0, view.counts)
     if end is None:
         verdict = finished(Reason.CANCELED, _RUN_ENDED, well=False)
-        return _status(view, ActivityPhase.CANCELED, verdict, job=None, completion_time=view.now)
-    fields: dict[str, Any] = {"job": None, "completion_time": to_time(end.time)}
+        return _status(view, ActivityPhase.CANCELED, verdict, completion_time=view.now, **fields)
+    fields["completion_time"] = to_time(end.time)
     if end.started is not None:
         fields["attempt"] = end.started.attempt
     return _judge_end(view, end, fields)
 
 
 def _judge_end(view: ActivityView, end: ActivityEnd, fields: dict[str, Any]) -> ActivityStatus:
-    shown = view.activity.spec.scheduled_by
-    assert shown is not None
-    if isinstance(end.event, ev.BATCH_ENDS):
-        fields |= counts_of_batch(
-            shown.items or 0, end.event.succeeded, end.event.failed, running=0
-        )
     match end.event:
         case ev.BatchCompleted():
-            verdict = finished(Reason.SUCCEEDED, "its items have ended", well=True)
+            said = "its items have ended" if view.counts is None else describe_ended(view.counts)
+            verdict = finished(Reason.SUCCEEDED, said, well=True)
             return _status(view, ActivityPhase.SUCCEEDED, verdict, **fields)
         case ev.ActivityCompleted(result=result):
             verdict = finished(Reason.SUCCEEDED, "it has returned", well=True)
@@ -264,7 +264,7 @@ def _judge_end(view: ActivityView, end: ActivityEnd, fields: dict[str, Any]) -> 
             phase = ActivityPhase.TIMED_OUT if is_late else ActivityPhase.FAILED
             message = f"it has failed for good: {describe_failure(failure)}"
             verdict = finished(reason, message, well=False)
-            return _status(view, phase, verdict, **fields, last_failure=to_failure(failure))
+            return _status(view, phase, verdict, **fields | {"last_failure": to_failure(failure)})
         case _:
             assert_never(end.event)
 

@@ -16,11 +16,10 @@ from perdure_operator.controllers.placements.outcomes import (
     build_failure,
     read_outcome,
 )
+from perdure_operator.controllers.placements.templates import PoolCode
 from perdure_operator.controllers.pools.access import WorkerDefaults
 from perdure_operator.controllers.pools.jobs import JobFacts, JobState, read_job
 from perdure_operator.controllers.pools.pods import Trouble, read_pod
-from perdure_operator.controllers.pools.templates import Code
-from perdure_operator.model import WorkerPool
 
 _ROOT_HINT = (
     "; give an image that does not run as root, or set template.pod.spec.securityContext, for "
@@ -72,9 +71,8 @@ class PodsSeen:
     jobs: Sequence[AttemptJob]
     pods: Sequence[AttemptPod]
     defaults: WorkerDefaults
-    pool: WorkerPool | None = None
-    """Whose code a worker of its own runs."""
-    code: Code | None = None
+    code: PoolCode | None = None
+    """What a worker of its own runs; None for a container, and when there is no such pool."""
 
     def job(self, attempt: int) -> AttemptJob | None:
         """Return the Job of an attempt, if it is there."""

@@ -64,7 +64,7 @@ def _trouble(view: AttemptView) -> Trouble | None:
     if refused is not None:
         message = f"Job {refused.name} cannot be made: {refused.message}"
         return Trouble(reason=Reason.FORBIDDEN, message=message)
-    if not view.is_container and view.seen.pool is None and not view.is_started:
+    if not view.is_container and view.seen.code is None and not view.is_started:
         message = (
             f"there is no WorkerPool on task queue {view.open_.task_queue!r} in namespace "
             f"{view.activity.metadata.namespace!r} whose code it could run: apply one"

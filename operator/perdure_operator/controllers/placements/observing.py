@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from perdure.protocol.verbs import PendingActivity
-from perdure_operator.cluster import CONFIG_MAPS, JOBS, PODS, Manifest, ObjectKind, ObjectRef
+from perdure.protocol.verbs import PendingActivity, RunDescription
+from perdure_operator.cluster import JOBS, PODS, Manifest, ObjectKind, ObjectRef
 from perdure_operator.controllers.placements.attempts import (
     PodsSeen,
     read_attempt_job,
     read_attempt_pod,
 )
 from perdure_operator.controllers.placements.names import ACTIVITY_LABEL, RUN_LABEL, label_value
+from perdure_operator.controllers.placements.templates import PoolCode
 from perdure_operator.controllers.pools.access import WorkerDefaults
-from perdure_operator.controllers.pools.templates import Code
+from perdure_operator.controllers.pools.reading import read_code, read_revisions
+from perdure_operator.controllers.pools.revisions import RevisionFacts
 from perdure_operator.controllers.world import World
 from perdure_operator.model import Activity, WorkerPool
 from perdure_operator.model.activity_template import MAIN_CONTAINER
@@ -26,14 +28,14 @@ class PodObserver:
         self._defaults = defaults
 
     async def observe(
-        self, activity: Activity, run_id: str, open_: PendingActivity | None
+        self, activity: Activity, run: RunDescription, open_: PendingActivity | None
     ) -> PodsSeen:
-        """Return the Jobs and pods, and the pool whose code a worker of its own runs."""
+        """Return the Jobs and pods, and the code that a worker of its own runs."""
         template = activity.spec.template
         assert template is not None
         container = MAIN_CONTAINER if activity.spec.type is None else WORKER_CONTAINER
         codes = template.non_retryable_exit_codes
-        pool = await self._find_pool(activity, open_)
+        run_id = run.run_id
         jobs = [
             read_attempt_job(body)
             for body in await self._list(JOBS, activity, run_id)
@@ -45,8 +47,7 @@ class PodObserver:
             jobs=tuple(jobs),
             pods=tuple(read_attempt_pod(body, container, non_retryable=codes) for body in pods),
             defaults=self._defaults,
-            pool=pool,
-            code=await self._read_code(pool),
+            code=await self._find_code(activity, run, open_),
         )
 
     async def _list(self, kind: ObjectKind, activity: Activity, run_id: str) -> list[Manifest]:
@@ -57,10 +58,31 @@ class PodObserver:
         }
         return await self._world.cluster.list(kind, activity.metadata.namespace, labels=labels)
 
-    async def _find_pool(
-        self, activity: Activity, open_: PendingActivity | None
-    ) -> WorkerPool | None:
-        if activity.spec.type is None or open_ is None:
+    async def _find_code(
+        self, activity: Activity, run: RunDescription, open_: PendingActivity | None
+    ) -> PoolCode | None:
+        pool = None if open_ is None else await self._find_pool(activity, open_)
+        if pool is None or open_ is None:
+            return None
+        pinned = await self._find_version(pool, run.build_id, open_)
+        files = None if pinned is not None else await read_code(self._world.cluster, pool)
+        return PoolCode(pool=pool, files=files, pinned=pinned)
+
+    async def _find_version(
+        self, pool: WorkerPool, build_id: str, open_: PendingActivity
+    ) -> RevisionFacts | None:
+        """Return the version that the run is pinned to, if the next attempt is to have it.
+
+        As with the pool's own workers, the current version has every second attempt: code that
+        was mended is found.
+        """
+        if not build_id or open_.started is not None or open_.attempt % 2 == 0:
+            return None
+        found = await read_revisions(self._world.cluster, pool, build_id)
+        return next((each for each in found if each.is_usable), None)
+
+    async def _find_pool(self, activity: Activity, open_: PendingActivity) -> WorkerPool | None:
+        if activity.spec.type is None:
             return None
         namespace, pools = activity.metadata.namespace, self._world.pools
         name = activity.spec.worker_pool
@@ -68,13 +90,6 @@ class PodObserver:
             return await self._world.find_pool(ObjectRef(namespace=namespace, name=name))
         serving = sorted(pools.on_queue(namespace, open_.task_queue))
         return pools.get(serving[0]) if serving else None
-
-    async def _read_code(self, pool: WorkerPool | None) -> Code | None:
-        if pool is None or pool.spec.code is None:
-            return None
-        ref = ObjectRef(namespace=pool.metadata.namespace, name=pool.spec.code.config_map)
-        body = await self._world.cluster.get(CONFIG_MAPS, ref)
-        return None if body is None else Code(files=body.get("data") or {})
 
 
 def _is_owned(body: Manifest, activity: Activity) -> bool:

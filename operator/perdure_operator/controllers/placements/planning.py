@@ -129,15 +129,10 @@ def _plan_worker(view: AttemptView) -> Plan:
 def _make_worker(view: AttemptView) -> Plan:
     if view.refusal is not None:
         return Plan(again=REFUSED_INTERVAL)
-    if view.seen.pool is None or not view.open_.own_queue:
+    code, queue = view.seen.code, view.open_.own_queue
+    if code is None or not queue:
         return NOTHING
-    job = build_worker_job(
-        view.attempt,
-        view.seen.pool,
-        view.seen.defaults,
-        view.seen.code,
-        queue=view.open_.own_queue,
-    )
+    job = build_worker_job(view.attempt, code, view.seen.defaults, queue=queue)
     return Plan(actions=[CreateObject(kind=JOBS, manifest=job)], look_at_once=True)
 
 

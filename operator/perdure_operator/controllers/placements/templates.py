@@ -30,6 +30,7 @@ from perdure_operator.controllers.pools.access import (
     access_volumes,
 )
 from perdure_operator.controllers.pools.overlaying import overlay
+from perdure_operator.controllers.pools.revisions import RevisionFacts, pool_of
 from perdure_operator.controllers.pools.templates import (
     MANAGER,
     POOL_LABEL,
@@ -120,21 +121,31 @@ def build_container_job(attempt: Attempt, defaults: WorkerDefaults, given: Given
     return _build_job(attempt, overlay(pod, _allowed(template.pod)), annotations)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolCode:
+    """Whose code, image and settings a worker has where the Activity says nothing."""
+
+    pool: WorkerPool
+    files: Code | None = None
+    """The ConfigMap's content, when the pool's code comes from one."""
+    pinned: RevisionFacts | None = None
+    """The version of the pool that the attempt is to have; without it: the current one."""
+
+
 def build_worker_job(
-    attempt: Attempt, pool: WorkerPool, defaults: WorkerDefaults, code: Code | None, *, queue: str
+    attempt: Attempt, code: PoolCode, defaults: WorkerDefaults, *, queue: str
 ) -> Manifest:
     """Return the Job of a worker that runs this attempt and leaves.
 
     Args:
         attempt: Which attempt.
-        pool: Whose code, image and settings the worker has where the Activity says nothing.
+        code: What the worker runs.
         defaults: What every worker is given.
-        code: The ConfigMap's content, when the pool's code comes from one.
         queue: The task queue that has nothing but this activity.
     """
     template = attempt.activity.spec.template
     assert template is not None
-    made = _worker_template(pool, template, defaults, code, queue)
+    made = _worker_template(code, template, defaults, queue)
     pod = overlay(made.pod, _allowed(template.pod))
     for container in pod["spec"]["containers"]:
         if container["name"] == WORKER_CONTAINER:
@@ -146,13 +157,13 @@ def build_worker_job(
 
 
 def _worker_template(
-    pool: WorkerPool,
-    template: ActivityTemplate,
-    defaults: WorkerDefaults,
-    code: Code | None,
-    queue: str,
+    of: PoolCode, template: ActivityTemplate, defaults: WorkerDefaults, queue: str
 ) -> WorkerTemplate:
-    """Return what the worker's pod is made from: the pool's current version, adapted."""
+    """Return what the worker's pod is made from: one version of the pool, adapted."""
+    pool, code = of.pool, of.files
+    if of.pinned is not None:
+        then = _adapted(pool_of(of.pinned, pool), template, queue)
+        return rebuild_template(then, defaults, of.pinned.version)
     version = build_template(pool, defaults, code).version
     spec = _adapted(pool, template, queue).spec
     if spec.code is not None:

@@ -9,10 +9,12 @@ so that a new authority does not make all code look new.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 from perdure_operator.cluster import Manifest
+from perdure_operator.model.workerpool import WORKER_CONTAINER
 
 VOLUME = "perdure-access"
 PATH = "/var/run/secrets/perdure.dev"
@@ -61,6 +63,32 @@ def access_volumes(defaults: WorkerDefaults) -> list[Manifest]:
     """Return the volume, if there is anything to put into it."""
     sources = _sources(defaults)
     return [{"name": VOLUME, "projected": {"sources": sources}}] if sources else []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """What a worker's pod was given: one with another than is needed now cannot come back."""
+
+    server: str = ""
+    audience: str = ""
+    authority: str = ""
+
+
+def read_access(pod: Manifest) -> Access:
+    """Return what a pod's template gives its worker."""
+    spec = pod.get("spec", {})
+    arguments = _named(spec.get("containers", ()), WORKER_CONTAINER).get("args", [])
+    sources = _named(spec.get("volumes", ()), VOLUME).get("projected", {}).get("sources", [])
+    tokens = [each["serviceAccountToken"] for each in sources if "serviceAccountToken" in each]
+    return Access(
+        server=dict(pairwise(arguments)).get("--address", ""),
+        audience=tokens[0].get("audience", "") if tokens else "",
+        authority=pod.get("metadata", {}).get("annotations", {}).get(AUTHORITY_ANNOTATION, ""),
+    )
+
+
+def _named(items: Iterable[Manifest], name: str) -> Manifest:
+    return next((each for each in items if each["name"] == name), {})
 
 
 def _sources(defaults: WorkerDefaults) -> list[Manifest]:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 
+from perdure.protocol.queues import WorkerDescription
 from perdure_operator.cluster import JOBS, Manifest, ObjectRef
 from perdure_operator.controllers.actions import DeleteObject
+from perdure_operator.controllers.notices import Notice
+from perdure_operator.controllers.pools.access import Access, read_access
 from perdure_operator.controllers.pools.templates import (
     FAILURES_ANNOTATION,
     KEPT_ANNOTATION,
     VERSION_LABEL,
 )
+
+_GENERATED_FROM = 58
+"""So much of a Job's name is in the names of its pods."""
 
 
 class JobState(Enum):
@@ -39,6 +45,8 @@ class JobFacts:
     """It is one of ``scaling.min``: its worker does not leave by itself."""
     is_ready: bool = False
     """Its pod runs and is ready."""
+    access: Access = field(default_factory=Access)
+    """What its worker was given to reach the server."""
     started: datetime | None = None
     finished: datetime | None = None
 
@@ -53,9 +61,17 @@ class JobFacts:
         """Return for how long it has been running."""
         return now - self.started if self.started else timedelta()
 
-    def delete(self) -> DeleteObject:
-        """Return its deletion."""
-        return DeleteObject(kind=JOBS, ref=self.ref, uid=self.uid)
+    def is_home_of(self, worker: WorkerDescription) -> bool:
+        """Tell whether a worker at the server is the Job's; it calls itself by its pod's name."""
+        # Kubernetes cuts a long name before it adds what makes it the pod's.
+        prefix = f"{self.ref.name}-"[:_GENERATED_FROM]
+        return worker.identity.rpartition("@")[2].startswith(prefix)
+
+    def delete(self, *, notice: Notice | None = None, pool: Manifest | None = None) -> DeleteObject:
+        """Return its deletion; with a notice, which is then told of the pool."""
+        return DeleteObject(
+            kind=JOBS, ref=self.ref, uid=self.uid, notice=notice, regarding=pool or {}
+        )
 
 
 def read_job(manifest: Manifest) -> JobFacts:
@@ -71,6 +87,7 @@ def read_job(manifest: Manifest) -> JobFacts:
         failures_before=_read_number(annotations.get(FAILURES_ANNOTATION, "")),
         kept=KEPT_ANNOTATION in annotations,
         is_ready=bool(status.get("ready")),
+        access=read_access(manifest["spec"]["template"]),
         started=read_time(status.get("startTime") or metadata.get("creationTimestamp")),
         finished=read_time(ended["lastTransitionTime"]) if ended else None,
     )

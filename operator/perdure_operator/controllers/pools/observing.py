@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from perdure.protocol.verbs import QueueDescription, VersionDescription
@@ -18,6 +18,7 @@ from perdure_operator.controllers.pools.jobs import JobFacts, JobState
 from perdure_operator.controllers.pools.podless import Podless
 from perdure_operator.controllers.pools.pods import PodFacts
 from perdure_operator.controllers.pools.revisions import RevisionFacts
+from perdure_operator.controllers.pools.silence import Silence
 from perdure_operator.controllers.pools.templates import (
     Code,
     WorkerTemplate,
@@ -42,6 +43,10 @@ class PoolView:
     pods: Sequence[PodFacts]
     podless: Podless | None = None
     """A Job that gets no pod, and why."""
+    foreign: frozenset[str] = frozenset()
+    """Jobs of other owners that have names which the pool's could have had."""
+    silences: Mapping[str, Silence] = field(default_factory=dict)
+    """Jobs whose workers run and are not connected, by uid."""
     revisions: Sequence[RevisionFacts] = ()
     """What is written down of the pool's versions."""
     holds: timedelta | None = None
@@ -115,6 +120,11 @@ class PoolView:
         """The Jobs whose workers are to run, and of which there is no pod."""
         have = {pod.job for pod in self.pods}
         return [job for job in self.active if not job.is_ready and job.ref.name not in have]
+
+    def is_connected(self, job: JobFacts) -> bool:
+        """Tell whether a Job's worker is at the server."""
+        workers = self.queue.workers if self.queue is not None else ()
+        return any(job.is_home_of(worker) for worker in workers)
 
     def connected(self, version: str = "") -> int:
         """Return how many workers take tasks, of one version or of all."""

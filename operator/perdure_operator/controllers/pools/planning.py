@@ -16,6 +16,7 @@ from perdure_operator.controllers.pools.scaling import (
     serve_current,
     serve_kept,
 )
+from perdure_operator.controllers.pools.silence import next_look, plan_replacements
 from perdure_operator.controllers.pools.versioning import (
     is_declared,
     is_recorded,
@@ -63,6 +64,7 @@ def plan_pool(view: PoolView) -> Plan:
     changes = [
         *plan_declaration(view, template),
         *plan_deletions(view, servings, is_declared=is_declared(view, template)),
+        *plan_replacements(view.pool, view.jobs, view.silences, view.now),
         *plan_forgetting(view, template),
         *(action for serving in servings for action in plan_creations(view, serving)),
     ]
@@ -87,7 +89,8 @@ def _plan_without_server(view: PoolView) -> Plan:
 
 
 def _again(view: PoolView, servings: Sequence[Serving]) -> timedelta | None:
-    waits = [view.holds, *(serving.streak.wait(view.now) for serving in servings)]
+    waits = [view.holds, next_look(view.silences, view.now)]
+    waits.extend(serving.streak.wait(view.now) for serving in servings)
     waits += [look_again(job.age(view.now)) for job in view.without_pod]
     if view.pool.spec.code is not None and view.active:
         waits.append(CODE_INTERVAL)

@@ -8,16 +8,8 @@ from functools import partial
 
 from pydantic import ValidationError
 
-from perdure_operator.cluster import (
-    CONFIG_MAPS,
-    CONTROLLER_REVISIONS,
-    JOBS,
-    PODS,
-    WORKER_POOLS,
-    Manifest,
-    ObjectRef,
-)
-from perdure_operator.controllers.actions import Outcome, Plan
+from perdure_operator.cluster import JOBS, PODS, WORKER_POOLS, Manifest, ObjectRef
+from perdure_operator.controllers.actions import NameTaken, Outcome, Plan
 from perdure_operator.controllers.invalid import set_aside
 from perdure_operator.controllers.keys import Key
 from perdure_operator.controllers.pools.access import WorkerDefaults
@@ -27,8 +19,9 @@ from perdure_operator.controllers.pools.observing import PoolView
 from perdure_operator.controllers.pools.planning import plan_pool
 from perdure_operator.controllers.pools.podless import find_podless
 from perdure_operator.controllers.pools.pods import PodFacts, read_pod
-from perdure_operator.controllers.pools.revisions import RevisionFacts, read_revision
-from perdure_operator.controllers.pools.templates import POOL_LABEL, Code
+from perdure_operator.controllers.pools.reading import is_owned, read_code, read_revisions
+from perdure_operator.controllers.pools.silence import Silences
+from perdure_operator.controllers.pools.templates import POOL_LABEL
 from perdure_operator.controllers.reconciling import converge
 from perdure_operator.controllers.world import World
 from perdure_operator.model import WorkerPool
@@ -41,12 +34,14 @@ class PoolReconciler:
         self._world = world
         self._defaults = defaults
         self._holds = Holds()
+        self._silences = Silences()
 
     async def reconcile(self, key: Key) -> Plan:
         """Look at the pool and do what is to be done."""
         body = await self._world.read(key)
         if body is None:
             self._world.forget(key)
+            self._silences.forget(key.ref)
             return Plan()
         try:
             WorkerPool.from_manifest(body)
@@ -70,54 +65,40 @@ class PoolReconciler:
             pool=pool,
             now=now,
             defaults=self._defaults,
-            code=await self._read_code(pool),
-            revisions=await self._read_revisions(pool),
+            code=await read_code(self._world.cluster, pool),
+            revisions=await read_revisions(self._world.cluster, pool),
             is_shared=self._world.pools.on_queue(namespace, pool.task_queue) not in ([], [ref]),
             queue=queue,
             holds=self._holds.look(pool, queue, now),
             jobs=jobs,
             pods=await self._read_pods(pool, jobs),
+            foreign=await self._find_foreign(pool, outcomes),
+            silences=self._silences.look(ref, queue, jobs, now),
             outcomes=tuple(outcomes),
         )
         missing = [(job.ref, job.uid, job.age(now)) for job in view.without_pod]
         return replace(view, podless=await find_podless(self._world.cluster, missing))
 
-    async def _read_code(self, pool: WorkerPool) -> Code | None:
-        if pool.spec.code is None:
-            return None
-        ref = ObjectRef(namespace=pool.metadata.namespace, name=pool.spec.code.config_map)
-        body = await self._world.cluster.get(CONFIG_MAPS, ref)
-        if body is None:
-            return None
-        return Code(files=body.get("data") or {}, binary=body.get("binaryData") or {})
-
-    async def _read_revisions(self, pool: WorkerPool) -> list[RevisionFacts]:
-        found = await self._world.cluster.list(
-            CONTROLLER_REVISIONS,
-            pool.metadata.namespace,
-            labels={POOL_LABEL: pool.metadata.name},
-        )
-        return [
-            read_revision(body, has_code=await self._has_code(body))
-            for body in found
-            if _is_owned(body, pool)
-        ]
-
-    async def _has_code(self, revision: Manifest) -> bool:
-        """Tell whether a version's copy of its code is there, if it needs one."""
-        metadata, data = revision["metadata"], revision.get("data") or {}
-        if not data.get("spec", {}).get("code"):
-            return True
-        ref = ObjectRef(namespace=metadata["namespace"], name=metadata["name"])
-        copy = await self._world.cluster.get(CONFIG_MAPS, ref)
-        owners = copy["metadata"].get("ownerReferences", ()) if copy is not None else ()
-        return any(owner["uid"] == metadata["uid"] for owner in owners)
-
     async def _read_jobs(self, pool: WorkerPool) -> list[JobFacts]:
         found = await self._world.cluster.list(
             JOBS, pool.metadata.namespace, labels={POOL_LABEL: pool.metadata.name}
         )
-        return [read_job(body) for body in found if _is_owned(body, pool)]
+        return [read_job(body) for body in found if is_owned(body, pool)]
+
+    async def _find_foreign(self, pool: WorkerPool, outcomes: Sequence[Outcome]) -> frozenset[str]:
+        """Return which names were taken by Jobs that are not the pool's.
+
+        One that is the pool's, made by another operator, is waited for until it is listed.
+        """
+        taken = (each for each in outcomes if isinstance(each, NameTaken))
+        names = [each.name for each in taken if each.kind == JOBS]
+        found: set[str] = set()
+        for name in names:
+            jobs = await self._world.cluster.list(
+                JOBS, pool.metadata.namespace, labels={}, fields={"metadata.name": name}
+            )
+            found.update(name for body in jobs if not is_owned(body, pool))
+        return frozenset(found)
 
     async def _read_pods(self, pool: WorkerPool, jobs: Sequence[JobFacts]) -> list[PodFacts]:
         """Return the pool's pods, if one of them may have something to tell."""
@@ -128,8 +109,3 @@ class PoolReconciler:
             PODS, pool.metadata.namespace, labels={POOL_LABEL: pool.metadata.name}
         )
         return [read_pod(body) for body in found]
-
-
-def _is_owned(body: Manifest, pool: WorkerPool) -> bool:
-    owners = body["metadata"].get("ownerReferences", ())
-    return any(owner["uid"] == pool.metadata.uid for owner in owners)

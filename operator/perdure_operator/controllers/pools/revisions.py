@@ -114,18 +114,20 @@ def template_of(
 ) -> WorkerTemplate:
     """Return what the Jobs of an older version are made from.
 
-    How many workers there may be, and how long they stay, is as the pool says now.
-
     Args:
         revision: A usable one.
         pool: The pool.
         defaults: What the operator adds.
     """
+    return rebuild_template(pool_of(revision, pool), defaults, revision.version)
+
+
+def pool_of(revision: RevisionFacts, pool: WorkerPool) -> WorkerPool:
+    """Return the pool as it was, but for how many workers there may be, and how long they stay."""
     bounds = pool.to_manifest()["spec"]
     spec = {k: v for k, v in revision.spec.items() if k not in {"scaling", "replicas"}}
     spec |= {k: bounds[k] for k in ("scaling", "replicas") if k in bounds}
-    then = pool.model_copy(update={"spec": WorkerPoolSpec.model_validate(spec)})
-    return rebuild_template(then, defaults, revision.version)
+    return pool.model_copy(update={"spec": WorkerPoolSpec.model_validate(spec)})
 
 
 def _can_be_read(spec: Manifest) -> bool:

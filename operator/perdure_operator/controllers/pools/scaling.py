@@ -10,12 +10,13 @@ workers' own doing: one that is idle leaves. Those that stay (of ``scaling.min``
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import count
 
 from perdure_operator.cluster import JOBS
 from perdure_operator.controllers.actions import Action, CreateObject
+from perdure_operator.controllers.pools.access import read_access
 from perdure_operator.controllers.pools.failing import (
     HASTY,
     Streak,
@@ -41,6 +42,9 @@ class Serving:
     """How many workers it should have."""
     staying: int
     """How many of them do not leave when they are idle."""
+    is_exact: bool = False
+    """No more than wanted may run, also of those that would leave by themselves: somebody who
+    scales from outside to zero means now."""
     hasty: timedelta
     """Workers that last less long than this, and leave well, left too soon."""
     streak: Streak
@@ -65,7 +69,8 @@ def serve_current(view: PoolView, template: WorkerTemplate) -> Serving:
         needed = -(-view.demand(template.version) // spec.slots)
         wanted = max(spec.scaling.min, min(spec.scaling.max, needed))
         staying = spec.scaling.min
-    return _serve(view, template, wanted=wanted, staying=staying)
+    serving = _serve(view, template, wanted=wanted, staying=staying)
+    return replace(serving, is_exact=spec.scaling.mode is ScalingMode.EXTERNAL)
 
 
 def serve_kept(view: PoolView, kept: Iterable[RevisionFacts]) -> list[Serving]:
@@ -106,8 +111,7 @@ def plan_creations(view: PoolView, serving: Serving) -> list[Action]:
         missing = min(missing, 1 - unproven) if streak.wait(view.now) is None else 0
     kept = sum(job.kept for job in current)
     actions: list[Action] = []
-    others = {each.name for each in view.taken if each.kind == JOBS}
-    for number in _free_numbers(serving, missing, others=others):
+    for number in _free_numbers(serving, missing, others=view.foreign):
         is_kept = kept < serving.staying
         kept += is_kept
         job = serving.template.job(number, failures=streak.failures, kept=is_kept)
@@ -129,6 +133,7 @@ def plan_deletions(
         *(job.delete() for job in _finished(view, servings)),
         *(job.delete() for job in _replaced(view, servings, is_declared=is_declared)),
         *(job.delete() for serving in servings for job in _staying_in_excess(serving)),
+        *(job.delete() for serving in servings for job in _locked_out(view, serving)),
     ]
 
 
@@ -174,9 +179,21 @@ def _replaced(view: PoolView, servings: Sequence[Serving], *, is_declared: bool)
     ]
 
 
+def _locked_out(view: PoolView, serving: Serving) -> list[JobFacts]:
+    """Return Jobs whose workers cannot reach the server any more, and would be waited for.
+
+    Its address, whether it asks for a token, or the authority of its certificate has changed since
+    they were made. Whoever is connected nevertheless goes on.
+    """
+    if not serving.active:
+        return []
+    wanted = read_access(serving.template.job(0)["spec"]["template"])
+    return [job for job in serving.active if job.access != wanted and not view.is_connected(job)]
+
+
 def _staying_in_excess(serving: Serving) -> list[JobFacts]:
-    """Return Jobs whose workers would never leave, beyond those that are wanted."""
-    staying = [job for job in serving.active if job.kept]
+    """Return Jobs whose workers would not leave, or not soon, beyond those that are wanted."""
+    staying = [job for job in serving.active if job.kept or serving.is_exact]
     # What does not run yet is missed least.
     staying.sort(key=lambda job: (not job.is_ready, len(job.ref.name), job.ref.name))
     return staying[serving.wanted :]

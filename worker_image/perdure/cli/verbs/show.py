@@ -60,16 +60,21 @@ async def _print_data(service: Service, description: RunDescription, output: opt
 async def _print_lines(
     service: Service, description: RunDescription, *, follow: bool, everything: bool
 ) -> None:
+    from perdure.cli.failed_items import FailedItems
     from perdure.cli.following import follow_history, read_history
     from perdure.protocol.lines import HistoryLines
 
-    lines = HistoryLines(everything=everything)
+    lines, failed = HistoryLines(everything=everything), FailedItems(everything=everything)
     read = follow_history if follow else read_history
     async for recorded in read(service, _ref(description)):
         line = None if recorded is None else lines.line(recorded)
         if line is not None:
             typer.echo(line)
+        for detail in () if recorded is None else failed.lines(recorded.event):
+            typer.echo(detail)
     if not follow:
+        for detail in failed.of_open():
+            typer.echo(detail)
         for line in pending(description, time.time_ns() // 1_000_000):
             typer.echo(line)
 
@@ -122,10 +127,11 @@ def pending(run: RunDescription, now: int) -> list[str]:
 
 def batch_line(batch: PendingBatch) -> str:
     """Return how far a batch is."""
-    from perdure.protocol.lines import failure_text
+    from perdure.protocol.lines import failure_text, short_text
 
     closed = batch.succeeded + batch.failed
-    failed = f" ({batch.failed} failed)" if batch.failed else ""
+    which = f": {short_text(batch.failed_indexes)}" if batch.failed_indexes else ""
+    failed = f" ({batch.failed} failed{which})" if batch.failed else ""
     why = f", last failure: {failure_text(batch.last_failure)}" if batch.last_failure else ""
     return (
         f"{batch.activity_type}: {closed} of {batch.total} items{failed}, "
