@@ -5,10 +5,11 @@ of the pool's Jobs. The Workflows are made as fast as the API server takes them.
 minute beside what the same API server does bare and what the same server does without Kubernetes,
 the writes for each run as the API server counted them, and what each process cost.
 
-Then the operator is started anew beside the finished Workflows, and, with ``--waiting``, as many
-more are applied that wait for a signal: neither may write anything while nothing happens.
+Then the operator is started anew beside the finished Workflows, which may write nothing. What
+Workflows cost that wait is :mod:`benchmarks.waiting`. With ``--policy`` the chart's
+admission policy puts the finalizers on.
 
-Usage: PYTHONPATH=tests python -m benchmarks.manifests [--runs 10000] [--waiting 0] [--workers 1]
+Usage: PYTHONPATH=tests python -m benchmarks.manifests [--runs 10000] [--workers 1] [--policy]
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from perdure.client import Client
 from support.bare_api import BareApi, at_once, open_api
 from support.cluster import a_cluster
 from support.operator_processes import Operator
+from support.policies import an_admission_policy
 
 CODE = Path(__file__).with_name("workload_code.py")
 POOL = "bench"
@@ -42,6 +44,7 @@ WIDTH = 16
 BARE = 500
 """Objects and runs that the bare figures are taken from."""
 POLL = 1.0
+"""Seconds between two looks, or five times as long as a look takes: it costs the API server."""
 QUIET = 3.0
 """Seconds without a write after which all that was to be written is taken to be written."""
 
@@ -78,7 +81,19 @@ class Bench:
         }
 
     async def start_workers(self, wanted: int) -> None:
-        """Start a worker process for each of the pool's Jobs, as a kubelet would."""
+        """Make the pool, and start a worker process for each of its Jobs, as a kubelet would."""
+        pool = {
+            "apiVersion": "perdure.dev/v1alpha1",
+            "kind": "WorkerPool",
+            "metadata": {"name": POOL},
+            "spec": {
+                "image": "bench:1",
+                "modules": ["workload_code"],
+                "slots": 200,
+                "scaling": {"min": wanted, "max": wanted},
+            },
+        }
+        self.operator.apply(pool)
 
         async def all_there() -> bool:
             for job in await asyncio.to_thread(self.operator.items, "jobs"):
@@ -101,10 +116,13 @@ class Bench:
         Raises:
             AssertionError: it does not within ``seconds``.
         """
-        deadline = time.monotonic() + seconds
+        began = time.monotonic()
+        deadline = began + seconds
         while not await holds():
-            assert time.monotonic() < deadline, f"{what}: not within {seconds:.0f} s"
-            await asyncio.sleep(POLL)
+            now = time.monotonic()
+            assert now < deadline, f"{what}: not within {seconds:.0f} s"
+            await asyncio.sleep(max(POLL, 5 * (now - began)))
+            began = time.monotonic()
 
     async def wait_quiet(self, seconds: float = 60.0) -> None:
         """Wait until nothing is written any more."""
@@ -226,41 +244,13 @@ async def measure_restart(bench: Bench, runs: int) -> None:
         waiting = _metric(metrics, "perdure_operator_workqueue_depth")
         return heard >= runs and waiting == 0
 
-    await bench.wait("the operator has looked at everything", has_looked, 120)
+    await bench.wait("the operator has looked at everything", has_looked, 120 + runs * 0.05)
     seconds = time.perf_counter() - began
     cost = cost_of(bench.operator.operator.pid)
     await bench.wait_quiet()
     written = await bench.api.writes() - writes
     print(f"operator restarted beside {runs:,}: {seconds:.1f} s, CPU {cost.cpu:.1f} s, "
           f"{cost.peak:.0f} MB at most; writes: {dict(written) or 0}")  # fmt: skip
-
-
-async def measure_waiting(bench: Bench, waiting: int) -> None:
-    """Apply runs that wait for a signal, and see that waiting writes nothing."""
-    before = await bench.api.writes()
-    manifests = (
-        a_workflow(bench.namespace, f"wait-{number}", "Waits") for number in range(waiting)
-    )
-    applied = await apply_all(bench, manifests)
-    say(f"{waiting:,} applied in {applied:.1f} s")
-
-    async def all_running() -> bool:
-        phases = await bench.api.phases(bench.namespace)
-        say(f"{dict(phases)}")
-        return phases["Running"] >= waiting
-
-    await bench.wait("all are running", all_running, 60 + waiting * 0.1)
-    await bench.wait_quiet(120)
-    print(f"{waiting:,} that wait:")
-    print_writes(await bench.api.writes() - before, waiting)
-    costs, writes = bench.costs(), await bench.api.writes()
-    await asyncio.sleep(20)
-    idle = bench.costs()
-    written = await bench.api.writes() - writes
-    for name in ("operator", "server"):
-        print(f"  {name:20}{idle[name].resident:6.0f} MB, "
-              f"{(idle[name].cpu - costs[name].cpu) / 20:.1%} of a core")  # fmt: skip
-    print(f"  writes in 20 s of waiting: {dict(written) or 0}")
 
 
 def print_writes(written: Counter[str], runs: int) -> None:
@@ -318,18 +308,6 @@ async def measure(operator: Operator, other: str, options: argparse.Namespace) -
     """Do all of it."""
     async with open_api(operator.cluster.kubeconfig) as api:
         bench = Bench(operator, api)
-        pool = {
-            "apiVersion": "perdure.dev/v1alpha1",
-            "kind": "WorkerPool",
-            "metadata": {"name": POOL},
-            "spec": {
-                "image": "bench:1",
-                "modules": ["workload_code"],
-                "slots": 200,
-                "scaling": {"min": options.workers, "max": options.workers},
-            },
-        }
-        operator.apply(pool)
         await bench.start_workers(options.workers)
         await measure_direct(bench, POOL)
         rates = await measure_bare(bench, other)
@@ -338,8 +316,6 @@ async def measure(operator: Operator, other: str, options: argparse.Namespace) -
         for name, rate in rates.items():
             print(f"  bare {name:24}{rate * 60:10,.0f} a minute")
         await measure_restart(bench, options.runs)
-        if options.waiting:
-            await measure_waiting(bench, options.waiting)
         print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
 
 
@@ -347,14 +323,15 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=10_000, help="Workflows (%(default)s)")
-    parser.add_argument("--waiting", type=int, default=0, help="more that wait (%(default)s)")
     parser.add_argument("--workers", type=int, default=1, help="worker processes (%(default)s)")
+    parser.add_argument("--policy", action="store_true", help="with the chart's admission policy")
     options = parser.parse_args()
     # Told to end, it takes along what it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with (
         tempfile.TemporaryDirectory(prefix="perdure-bench-") as folder,
         processes(Path(folder)) as (operator, other),
+        an_admission_policy(operator.cluster) if options.policy else nullcontext(),
     ):
         asyncio.run(measure(operator, other, options))
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from perdure_operator.model import KINDS
+from perdure_operator.model import FINALIZER, KINDS
 from perdure_operator.model.crds import main as crds_main
 from support.cluster_tools import CHECKOUT, CommandError, run, tools
 
@@ -28,6 +28,7 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     "named-volume": ("persistence.storageClass=-", "persistence.volumeName=pv1"),
     "no-rbac": ("rbac.create=false",),
     "no-leader-election": ("operator.leaderElection.enabled=false",),
+    "admission-policy": ("operator.admissionPolicy.enabled=true",),
     "no-aggregation": ("rbac.aggregate=false",),
     "own-account": ("serviceAccount.create=false", "serviceAccount.name=mine"),
     "network-policy": ("networkPolicy.enabled=true",),
@@ -80,6 +81,8 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     ),
 }
 
+POLICY = ("MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding")
+
 with_every_setting = pytest.mark.parametrize("setting", SETTINGS)
 
 Manifest = dict[str, Any]
@@ -130,7 +133,7 @@ def test_the_chart_has_nothing_for_lint_to_say(setting: str) -> None:
 
 @with_every_setting
 def test_every_object_is_named_labelled_and_in_its_namespace(setting: str) -> None:
-    cluster_wide = {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"}
+    cluster_wide = {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", *POLICY}
     for manifest in render(setting):
         metadata = manifest["metadata"]
         if manifest["kind"] == "CustomResourceDefinition":
@@ -256,6 +259,33 @@ def test_the_operator_is_told_when_activities_are_shown() -> None:
     assert "showAfter" in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("served", "version"),
+    [((), "v1"), (("v1beta1",), "v1beta1"), (("v1", "v1beta1"), "v1")],
+    ids=["unknown", "beta", "both"],
+)
+def test_new_workflows_get_the_operators_finalizer_by_a_policy_if_that_is_wanted(
+    served: tuple[str, ...], version: str
+) -> None:
+    group = "admissionregistration.k8s.io"
+    options = [f"--api-versions={group}/{each}/MutatingAdmissionPolicy" for each in served]
+    text = helm("template", "perdure", *options, values=SETTINGS["admission-policy"])
+    manifests = [document for document in yaml.safe_load_all(text) if document]
+    policy, binding = (pick(manifests, kind) for kind in POLICY)
+
+    assert policy["apiVersion"] == binding["apiVersion"] == f"{group}/{version}"
+    assert binding["spec"]["policyName"] == policy["metadata"]["name"]
+    assert FINALIZER in policy["spec"]["mutations"][0]["jsonPatch"]["expression"]
+    assert policy["spec"]["failurePolicy"] == "Ignore", "the operator puts it on as well"
+    assert not kinds(render("defaults")) & set(POLICY)
+
+
+def test_a_namespaced_install_refuses_a_policy_for_the_whole_cluster() -> None:
+    with pytest.raises(CommandError) as error:
+        helm("template", "p", values=("namespaced=true", "operator.admissionPolicy.enabled=true"))
+    assert "whole cluster" in str(error.value)
+
+
 def test_images_can_be_chosen() -> None:
     for container in containers("local-images").values():
         assert container["image"] == "localhost/perdure-operator:test"
@@ -307,7 +337,7 @@ WATCHED = set().union(
     spell("perdure.dev/workflows", "create get list watch patch delete"),
     spell("perdure.dev/activities", "create get list watch patch delete"),
     spell("perdure.dev/workerpools", "get list watch patch create"),
-    spell("perdure.dev/schedules", "get list watch patch"),
+    spell("perdure.dev/schedules", "get list watch"),
     spell("perdure.dev/schedules/status", "patch"),
     spell("perdure.dev/workflows/status", "patch"),
     spell("perdure.dev/activities/status", "patch"),

@@ -60,6 +60,11 @@ class Ground:
         bare = {key: a_workflow()[key] for key in ("apiVersion", "kind", "metadata")}
         return self.own(bare, **metadata)
 
+    async def release(self, uid: str, *, name: str = NAME, position: int = 0) -> Manifest:
+        return await self.cluster.release(
+            WORKFLOWS, self.ref(name), uid=uid, finalizer=FINALIZER, position=position
+        )
+
     async def workflow(self) -> Manifest:
         return await self.cluster.create(WORKFLOWS, self.own(a_workflow()))
 
@@ -154,8 +159,30 @@ async def test_a_finalizer_is_set_and_taken_back_and_nothing_else_changes(ground
     assert with_it["spec"] == made["spec"]
     assert with_it["metadata"]["generation"] == 1
 
-    without = await ground.cluster.apply(WORKFLOWS, ground.bare(uid=uid))
+    without = await ground.release(uid)
     assert "finalizers" not in without["metadata"]
+    assert without["spec"] == made["spec"]
+
+
+async def test_a_finalizer_that_came_with_the_manifest_is_taken_off_as_well(ground: Ground) -> None:
+    finalizers = ["example.com/theirs", FINALIZER]
+    manifest = ground.own(a_workflow(), finalizers=finalizers)
+    uid = (await ground.cluster.create(WORKFLOWS, manifest))["metadata"]["uid"]
+    await ground.cluster.apply(WORKFLOWS, ground.bare(uid=uid, finalizers=[FINALIZER]))
+
+    without = await ground.release(uid, position=1)
+    assert without["metadata"]["finalizers"] == ["example.com/theirs"]
+
+
+async def test_a_finalizer_is_not_taken_off_what_is_not_as_it_was(ground: Ground) -> None:
+    manifest = ground.own(a_workflow(), finalizers=["example.com/theirs", FINALIZER])
+    uid = (await ground.cluster.create(WORKFLOWS, manifest))["metadata"]["uid"]
+
+    for other, position in [(uid, 0), (uid, 2), ("00000000-0000-0000-0000-000000000000", 1)]:
+        with pytest.raises(ConflictError):
+            await ground.release(other, position=position)
+    with pytest.raises(NotFoundError):
+        await ground.release(uid, name="another")
 
 
 async def test_applying_to_another_object_of_that_name_is_refused(ground: Ground) -> None:
@@ -213,7 +240,7 @@ async def test_an_object_with_a_finalizer_goes_when_that_is_taken_back(ground: G
     assert found is not None
     assert found["metadata"]["deletionTimestamp"]
 
-    await ground.cluster.apply(WORKFLOWS, ground.bare(uid=uid))
+    await ground.release(uid)
     assert await ground.cluster.get(WORKFLOWS, ground.ref()) is None
 
 

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from perdure_operator.model import FINALIZER
 from support.bare_api import BareApi, open_api
 from support.cluster import Cluster
 from support.cluster_tools import CHECKOUT
 from support.operator_processes import Operator
 from support.operator_scene import a_pool, a_workflow
+from support.policies import an_admission_policy, served_versions
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -23,6 +25,7 @@ CODE = CHECKOUT / "tests" / "benchmarks" / "workload_code.py"
 POOL = a_pool(image="shop/orders:1", modules=["workload_code"], scaling={"min": 1, "max": 1})
 
 APPLIED = "APPLY workflows"
+RELEASED = "PATCH workflows"
 STATUS = "APPLY workflows/status"
 
 
@@ -44,7 +47,7 @@ async def api(cluster: Cluster) -> AsyncIterator[BareApi]:
 async def of_workflows(api: BareApi) -> Counter[str]:
     """Return the writes so far, but for those of whoever applies."""
     found = await api.writes()
-    return Counter({what: n for what, n in found.items() if what in {APPLIED, STATUS}})
+    return Counter({what: n for what, n in found.items() if what in {APPLIED, RELEASED, STATUS}})
 
 
 async def until_quiet(api: BareApi) -> Counter[str]:
@@ -102,9 +105,57 @@ async def test_a_run_to_its_end_costs_two_writes_and_its_statuses(
     after = await until_quiet(api)
 
     written = after - before
-    assert written[APPLIED] == 2 * COUNT, "the finalizer comes and goes"
+    assert written[APPLIED] == written[RELEASED] == COUNT, "the finalizer comes and goes"
     # One each; a machine so slow that a run takes longer than a quarter of a second sees more.
     assert COUNT <= written[STATUS] <= 3 * COUNT
     operator.operator.kill()
     await asyncio.to_thread(operator.start_operator)
     assert await until_quiet(api) == after, "what is over is not written to again"
+
+
+@pytest.fixture
+def policy(cluster: Cluster) -> Iterator[None]:
+    if not served_versions(cluster):
+        pytest.skip("this API server has no MutatingAdmissionPolicy")
+    with an_admission_policy(cluster):
+        yield
+
+
+async def test_a_policy_puts_the_finalizer_on_so_that_a_run_costs_two_writes(
+    policy: None, operator: Operator, api: BareApi
+) -> None:
+    before = await of_workflows(api)
+    await apply(operator, "Steps", 3)
+    await phases(api, operator, "Succeeded")
+    written = await until_quiet(api) - before
+
+    assert written[APPLIED] == 0
+    assert written[RELEASED] == COUNT
+    assert COUNT <= written[STATUS] <= 3 * COUNT
+    manifests = [a_workflow(f"order-{n}", type="Steps", input=[3]) for n in range(COUNT)]
+    assert operator.apply(*manifests).count("unchanged") == COUNT
+    assert all("finalizers" not in each["metadata"] for each in operator.items("workflows"))
+
+
+async def test_what_outlives_its_workflow_gets_no_finalizer_from_the_policy(
+    policy: None, operator: Operator
+) -> None:
+    theirs = a_workflow("theirs", type="Waits", input=[])
+    theirs["metadata"]["finalizers"] = ["example.com/theirs"]
+    operator.apply(theirs, a_workflow("orphan", type="Waits", input=[], deletionPolicy="Orphan"))
+    operator.phase("workflow", "theirs", "Running")
+    operator.phase("workflow", "orphan", "Running")
+
+    assert "finalizers" not in operator.get("workflow", "orphan")["metadata"]
+    held = operator.get("workflow", "theirs")["metadata"]["finalizers"]
+    assert held == ["example.com/theirs", FINALIZER]
+    operator.cluster.kubectl(
+        "delete", "workflow", "theirs", "-n", operator.namespace, "--wait=false"
+    )
+    operator.eventually(
+        lambda: (
+            operator.get("workflow", "theirs")["metadata"]["finalizers"] == ["example.com/theirs"]
+        ),
+        "ours is taken off",
+    )
+    operator.patch("workflow", "theirs", {"metadata": {"finalizers": None}})

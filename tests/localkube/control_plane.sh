@@ -84,6 +84,7 @@ start_apiserver() {
   start apiserver "$bin/kube-apiserver" --etcd-servers "http://127.0.0.1:$ETCD_PORT" --bind-address "$(api_ip)" --secure-port "$API_PORT" \
     --service-cluster-ip-range $SERVICES --tls-cert-file pki/apiserver.crt --tls-private-key-file pki/apiserver.key --client-ca-file pki/ca.crt \
     --service-account-key-file pki/sa.pub --service-account-signing-key-file pki/sa.key \
+    --feature-gates MutatingAdmissionPolicy=true --runtime-config admissionregistration.k8s.io/v1beta1=true \
     --service-account-issuer https://kubernetes.default.svc.cluster.local --authorization-mode Node,RBAC "${node_flags[@]}"
   wait_for "the API server" k get --raw /readyz
 }

@@ -26,6 +26,7 @@ Manifest = dict[str, Any]
 
 ROOT = "/apis/perdure.dev/v1alpha1/namespaces"
 APPLY = {"Content-Type": "application/apply-patch+yaml"}
+MERGE = {"Content-Type": "application/merge-patch+json"}
 TABLE = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
 WRITES = frozenset({"APPLY", "CREATE", "DELETE", "PATCH", "POST", "PUT", "UPDATE"})
 PAGE = 1000
@@ -72,6 +73,23 @@ class BareApi:
         path = f"{ROOT}/{namespace}/workflows/{name}/status"
         query = {"fieldManager": "bare", "force": "true"}
         await self.call("PATCH", path, body, params=query, headers=APPLY)
+
+    async def cancel(self, namespace: str, name: str) -> None:
+        """Ask for a Workflow's cancellation."""
+        path = f"{ROOT}/{namespace}/workflows/{name}"
+        await self.call("PATCH", path, {"spec": {"cancel": True}}, headers=MERGE)
+
+    async def delete(self, namespace: str, name: str) -> None:
+        """Delete a Workflow."""
+        await self.call("DELETE", f"{ROOT}/{namespace}/workflows/{name}")
+
+    async def phase(self, namespace: str, name: str) -> str | None:
+        """Return a Workflow's phase, empty while it has none; None when there is no such one."""
+        address = f"{self._address}{ROOT}/{namespace}/workflows/{name}"
+        async with self._session.get(address) as answer:
+            if answer.status == 404:
+                return None
+            return str((await answer.json()).get("status", {}).get("phase", ""))
 
     async def phases(self, namespace: str) -> Counter[str]:
         """Return how many Workflows are in each phase, from the API server's watch cache."""

@@ -116,6 +116,22 @@ class FakeCluster:
         after["status"] = _through_json(manifest["status"])
         return self._store("apply_status", kind, ref, after)
 
+    async def release(
+        self, kind: ObjectKind, ref: ObjectRef, *, uid: str, finalizer: str, position: int
+    ) -> Manifest:
+        self._maybe_fail("release", kind)
+        known = self.objects.get((kind.plural, ref))
+        if known is None:
+            raise NotFoundError(f"release {kind.plural} {ref}", "not found")
+        after = copy.deepcopy(known)
+        finalizers = after["metadata"].pop("finalizers", [])
+        if known["metadata"]["uid"] != uid or finalizers[position : position + 1] != [finalizer]:
+            raise ConflictError(f"release {kind.plural} {ref}", "it is not as it was")
+        del finalizers[position]
+        if finalizers:
+            after["metadata"]["finalizers"] = finalizers
+        return self._store("release", kind, ref, after)
+
     async def delete(self, kind: ObjectKind, ref: ObjectRef, *, uid: str) -> None:
         self._maybe_fail("delete", kind)
         known = self.objects.get((kind.plural, ref))

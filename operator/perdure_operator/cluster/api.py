@@ -22,7 +22,13 @@ import aiohttp
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import load_incluster_config, load_kube_config
 
-from perdure_operator.cluster.errors import ClusterError, UnavailableError, error_for_status
+from perdure_operator.cluster.errors import (
+    ClusterError,
+    ConflictError,
+    InvalidError,
+    UnavailableError,
+    error_for_status,
+)
 from perdure_operator.cluster.kinds import ObjectKind, ObjectRef
 from perdure_operator.cluster.limiter import RateLimiter
 from perdure_operator.cluster.port import Manifest
@@ -56,8 +62,9 @@ WATCH_SECONDS = 240
 
 _JSON = "application/json"
 _NAMES_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
-_WRITES = frozenset({"create", "apply", "apply_status", "delete"})
+_WRITES = frozenset({"create", "apply", "apply_status", "release", "delete"})
 _APPLY = "application/apply-patch+yaml"
+_PATCH = "application/json-patch+json"
 _TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 CallObserver = Callable[[str, str, int, float], None]
@@ -96,7 +103,7 @@ class _Request:
     method: str
     path: str
     query: Mapping[str, str] = field(default_factory=dict)
-    body: Manifest | None = None
+    body: Manifest | list[Manifest] | None = None
     content_type: str = _JSON
     accept: str = _JSON
 
@@ -176,7 +183,8 @@ class KubernetesCluster:
             kind=kind.plural,
             method="POST",
             path=kind.path(manifest["metadata"]["namespace"]),
-            query={"fieldManager": FIELD_MANAGER},
+            # A field that there is not is a mistake in somebody's template: it must not go unsaid.
+            query={"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"},
             body=manifest,
         )
         return await self._call(request) or {}
@@ -188,6 +196,30 @@ class KubernetesCluster:
     async def apply_status(self, kind: ObjectKind, manifest: Manifest) -> Manifest:
         """See :meth:`Cluster.apply_status`."""
         return await self._apply("apply_status", kind, manifest, subresource="status")
+
+    async def release(
+        self, kind: ObjectKind, ref: ObjectRef, *, uid: str, finalizer: str, position: int
+    ) -> Manifest:
+        """See :meth:`Cluster.release`."""
+        path = f"/metadata/finalizers/{position}"
+        request = _Request(
+            verb="release",
+            kind=kind.plural,
+            method="PATCH",
+            path=kind.path(ref.namespace, ref.name),
+            query={"fieldManager": FIELD_MANAGER},
+            body=[
+                {"op": "test", "path": "/metadata/uid", "value": uid},
+                {"op": "test", "path": path, "value": finalizer},
+                {"op": "remove", "path": path},
+            ],
+            content_type=_PATCH,
+        )
+        try:
+            return await self._call(request) or {}
+        except InvalidError as error:
+            # That is how the API server says that a test has failed.
+            raise ConflictError(str(request), error.message) from error
 
     async def delete(self, kind: ObjectKind, ref: ObjectRef, *, uid: str) -> None:
         """See :meth:`Cluster.delete`."""

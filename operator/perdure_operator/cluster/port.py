@@ -49,5 +49,24 @@ class Cluster(Protocol):
     async def apply_status(self, kind: ObjectKind, manifest: Manifest) -> Manifest:
         """Do as :meth:`apply`, for the object's status alone. It makes no object."""
 
+    async def release(
+        self, kind: ObjectKind, ref: ObjectRef, *, uid: str, finalizer: str, position: int
+    ) -> Manifest:
+        """Take a finalizer off this very object, whoever put it on.
+
+        (Applying without it takes back only what was applied: one that came with a manifest from a
+        backup, or from an admission policy, would stay for ever.)
+
+        Args:
+            kind: The kind.
+            ref: Which object.
+            uid: Which object of that name.
+            finalizer: What is taken off.
+            position: Where it stands in the object's list.
+
+        Raises:
+            ConflictError: It is another object, or the list is not as it was.
+        """
+
     async def delete(self, kind: ObjectKind, ref: ObjectRef, *, uid: str) -> None:
         """Delete this very object and, in the background, what it owns. Gone is fine."""

@@ -37,6 +37,8 @@ class SetFinalizer:
     ref: ObjectRef
     uid: str
     present: bool
+    finalizers: tuple[str, ...]
+    """What the object waits for now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +168,13 @@ class Plan:
 
 def set_finalizer(kind: ObjectKind, metadata: ObjectMeta, *, present: bool) -> SetFinalizer:
     """Return the action for this object."""
-    return SetFinalizer(kind=kind, ref=ref_of(metadata), uid=metadata.uid, present=present)
+    return SetFinalizer(
+        kind=kind,
+        ref=ref_of(metadata),
+        uid=metadata.uid,
+        present=present,
+        finalizers=metadata.finalizers,
+    )
 
 
 def delete_object(kind: ObjectKind, metadata: ObjectMeta) -> DeleteObject:

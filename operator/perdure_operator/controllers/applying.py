@@ -130,10 +130,14 @@ class Applier:
         return ObjectWritten(manifest=written)
 
     async def _set_finalizer(self, action: SetFinalizer) -> Outcome:
+        if not action.present:
+            position = action.finalizers.index(FINALIZER)
+            released = await self._cluster.release(
+                action.kind, action.ref, uid=action.uid, finalizer=FINALIZER, position=position
+            )
+            return ObjectWritten(manifest=released)
         manifest = _identity(action.kind, action.ref)
-        manifest["metadata"]["uid"] = action.uid
-        if action.present:
-            manifest["metadata"]["finalizers"] = [FINALIZER]
+        manifest["metadata"] |= {"uid": action.uid, "finalizers": [FINALIZER]}
         return ObjectWritten(manifest=await self._cluster.apply(action.kind, manifest))
 
     async def _make(self, kind: ObjectKind, manifest: Manifest, *, replace: bool) -> Outcome | None:

@@ -128,13 +128,12 @@ class Follower:
             self._queue.add(Key(RUNS, ref), delay=delay)
 
     def _suspect(self, change: RunChange) -> None:
-        """Have an object looked at that may be over no more.
-
-        Somebody has retried a Workflow's run, or the store was put back to when it was open.
-        """
-        kind = WORKFLOWS if change.kind == "workflow" else ACTIVITIES
-        if change.status.is_open:
-            name = change.workflow_id.removeprefix(ID_PREFIX)
+        """Have an object looked at that may be over no more: somebody has retried its run."""
+        kind, name = WORKFLOWS, change.workflow_id
+        if change.kind == "activity":
+            kind, name = ACTIVITIES, name.removeprefix(ID_PREFIX)
+        is_of_object = kind is WORKFLOWS or name != change.workflow_id
+        if change.status.is_open and is_of_object:
             key = Key(kind, ObjectRef(namespace=change.namespace, name=name))
             self._world.roster.suspect(key)
             self._queue.add(key)

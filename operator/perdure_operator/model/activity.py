@@ -22,7 +22,6 @@ from perdure_operator.model.fields import (
     Time,
     TypeName,
     cel,
-    cel_rules,
 )
 from perdure_operator.model.immutability import immutable
 from perdure_operator.model.policies import ActivityTimeouts, Failure, RetryPolicy
@@ -75,42 +74,45 @@ class ScheduledBy(SpecModel):
     """How many items it has. Without it: it is one activity and no batch."""
 
 
+_RULES = (
+    cel("has(self.type) || has(self.template)", NOTHING_TO_RUN),
+    cel(
+        "!has(self.type) || has(self.workerPool) || has(self.scheduledBy)",
+        NO_POOL,
+        field="workerPool",
+    ),
+    cel(
+        "has(self.type) || !has(self.template) || has(self.template.image)",
+        NO_IMAGE,
+        field="template",
+    ),
+    cel(
+        "!has(self.type) || !has(self.template) || "
+        "size(self.template.command) + size(self.template.args) + "
+        "size(self.template.nonRetryableExitCodes) == 0",
+        ONLY_FOR_CONTAINERS,
+        field="template",
+    ),
+    cel("!has(self.scheduledBy) || !self.cancel", CANCEL_THE_RUN, field="cancel"),
+)
+
+
 class ActivitySpec(SpecModel):
     """The activity that is wanted."""
 
     model_config = ConfigDict(
-        json_schema_extra=cel_rules(
-            cel("has(self.type) || has(self.template)", NOTHING_TO_RUN),
-            cel(
-                "!has(self.type) || has(self.workerPool) || has(self.scheduledBy)",
-                NO_POOL,
-                field="workerPool",
-            ),
-            cel(
-                "has(self.type) || !has(self.template) || has(self.template.image)",
-                NO_IMAGE,
-                field="template",
-            ),
-            cel(
-                "!has(self.type) || !has(self.template) || "
-                "size(self.template.command) + size(self.template.args) + "
-                "size(self.template.nonRetryableExitCodes) == 0",
-                ONLY_FOR_CONTAINERS,
-                field="template",
-            ),
-            cel("!has(self.scheduledBy) || !self.cancel", CANCEL_THE_RUN, field="cancel"),
-            *immutable(
-                "type",
-                "parallelism",
-                "toleratedFailures",
-                "workerPool",
-                "retryPolicy",
-                "timeouts",
-                "scheduledBy",
-                hidden=("input", "items", "template"),
-                mutable=("cancel", "ttlSecondsAfterFinished"),
-                remedy=_REMEDY,
-            ),
+        json_schema_extra=immutable(
+            "type",
+            "parallelism",
+            "toleratedFailures",
+            "workerPool",
+            "retryPolicy",
+            "timeouts",
+            "scheduledBy",
+            hidden=("input", "items", "template"),
+            mutable=("cancel", "ttlSecondsAfterFinished"),
+            remedy=_REMEDY,
+            others=_RULES,
         )
     )
 

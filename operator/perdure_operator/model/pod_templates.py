@@ -1,97 +1,129 @@
-"""What may be laid over the operator's pods: checks that the API server cannot make for us.
+"""Pod templates that users lay over the operator's: as much of their shape as is relied upon.
 
-A template has every field that a pod has, now or in a later Kubernetes, so the definition leaves
-it open. What is checked is what the operator itself relies on: that named things have names, and
-that nothing is asked for which would break how it counts and ends workers.
+A pod has hundreds of fields, and newer API servers have more; they are carried and never looked
+into. What is looked into has a schema, so that a template without ``spec`` around it, or a
+container without a name, is refused when it is applied. The API server looks at the rest when a Job
+is made of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, WithJsonSchema
+
+from perdure_operator.model.fields import JsonValue, cel, cel_rules
+
+NOT_YOURS = (
+    "leave out restartPolicy and activeDeadlineSeconds: what fails gets a new pod, and "
+    "retryPolicy, timeouts and scaling.idleAfter say how often and how long"
+)
+ONLY_PARTS = "a pod template has metadata and spec: put the fields of a pod below spec"
 
 _NAMED_LISTS = ("containers", "initContainers", "volumes")
-_OF_METADATA = frozenset({"labels", "annotations"})
-_OURS = "perdure.dev/"
-
-_REFUSED = {
-    "activeDeadlineSeconds": (
-        "it would kill workers in the middle of their tasks: limit the tasks instead "
-        "(start_to_close_timeout), or the workers' idle time (scaling.idleAfter)"
-    ),
-    "ephemeralContainers": "these are for kubectl debug alone",
-}
+"""Merged by name, so each entry needs one."""
 
 
-def check_pod_template(template: Any) -> Any:
-    """Return the template.
-
-    Raises:
-        ValueError: it cannot be laid over a pod; the message says which field, and why.
-    """
-    if template is None:
-        return template
-    for problem in _problems(template):
-        raise ValueError(problem)
+def _check(template: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    strange = sorted(template.keys() - {"metadata", "spec"})
+    if strange:
+        raise ValueError(f"{ONLY_PARTS} (there is {', '.join(strange)})")
+    metadata, spec = _fields_of(template, "metadata"), _fields_of(template, "spec")
+    _fields_of(metadata, "labels")
+    _fields_of(metadata, "annotations")
+    if spec.get("restartPolicy", "Never") != "Never" or "activeDeadlineSeconds" in spec:
+        raise ValueError(NOT_YOURS)
+    for field in _NAMED_LISTS:
+        _check_named(f"spec.{field}", spec.get(field, []))
     return template
 
 
-def _problems(template: Any) -> Iterator[str]:
-    for field, value in template.items():
-        if field not in {"metadata", "spec"}:
-            yield f"{field} is no part of a pod template: it has metadata and spec"
-        elif not isinstance(value, dict):
-            yield f"{field} must be an object"
-    yield from _problems_of_metadata(template.get("metadata", {}))
-    yield from _problems_of_spec(template.get("spec", {}))
+def _fields_of(parent: Mapping[str, JsonValue], field: str) -> Mapping[str, JsonValue]:
+    value = parent.get(field)
+    if value is not None and not isinstance(value, dict):
+        raise _wrong(f"{field} must be an object with fields, not {value!r}")
+    return value or {}
 
 
-def _problems_of_metadata(metadata: dict[str, Any]) -> Iterator[str]:
-    for field, value in metadata.items():
-        if field not in _OF_METADATA:
-            yield f"metadata.{field} cannot be set: it has labels and annotations"
-        elif not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
-            yield f'metadata.{field} must be texts by name: quote numbers, as in "1"'
-        else:
-            ours = [name for name in value if name.startswith(_OURS)]
-            if ours:
-                yield f"metadata.{field} {ours[0]!r} is the operator's own: leave it away"
+def _check_named(path: str, entries: JsonValue) -> None:
+    if not isinstance(entries, list):
+        raise _wrong(f"{path} must be a list, not {entries!r}")
+    for place, entry in enumerate(entries):
+        _check_name(entry, f"{path}[{place}]")
 
 
-def _problems_of_spec(spec: dict[str, Any]) -> Iterator[str]:
-    for field in spec.keys() & _REFUSED.keys():
-        yield f"spec.{field} cannot be set: {_REFUSED[field]}"
-    if spec.get("restartPolicy", "Never") != "Never":
-        yield (
-            f"spec.restartPolicy cannot be {spec['restartPolicy']!r}: a worker that ends is "
-            "followed by another pod, so leave it away"
-        )
-    for field in _NAMED_LISTS:
-        if field in spec:
-            yield from _problems_of_named(f"spec.{field}", spec[field])
-    for container in spec.get("containers", ()):
-        yield from _problems_of_container(container)
+def _check_name(entry: JsonValue, path: str = "it") -> JsonValue:
+    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+        raise _wrong(f"{path} has no name, and such entries are told apart by their names")
+    return entry
 
 
-def _problems_of_named(where: str, found: Any) -> Iterator[str]:
-    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
-        yield f"{where} must be a list of objects, each with a name"
-        return
-    names = [each.get("name") for each in found]
-    if not all(isinstance(name, str) and name for name in names):
-        yield f"{where}: each needs a name, by which it is laid over the one that there is"
-    twice = [name for place, name in enumerate(names) if name in names[:place]]
-    if twice:
-        yield f"{where} has {twice[0]!r} twice"
+def _wrong(message: str) -> ValueError:
+    """Return the error that pydantic takes for a wrong value; it would raise a TypeError on."""
+    return ValueError(message)
 
 
-def _problems_of_container(container: dict[str, Any]) -> Iterator[str]:
-    where = f"spec.containers {container.get('name')!r}"
-    for field in ("args", "command"):
-        words = container.get(field, [])
-        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-            yield f"{where}: {field} must be a list of texts"
-    for field in ("env", "volumeMounts"):
-        found = container.get(field, [])
-        if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
-            yield f"{where}: {field} must be a list of objects"
+_NAMED: dict[str, Any] = {
+    "type": "object",
+    "x-kubernetes-preserve-unknown-fields": True,
+    "properties": {
+        "name": {
+            "description": "What tells it from the others; one of this name is changed.",
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 63,
+        }
+    },
+    "required": ["name"],
+}
+
+
+def _named(description: str) -> dict[str, Any]:
+    return {"description": description, "type": "array", "maxItems": 64, "items": _NAMED}
+
+
+def _words(description: str, *, length: int) -> dict[str, Any]:
+    value = {"type": "string", "maxLength": length}
+    return {"description": description, "type": "object", "additionalProperties": value}
+
+
+_OURS = "It is the operator's: leave it out."
+
+_SPEC: dict[str, Any] = {
+    "description": "The fields of a pod's spec that are to be different.",
+    "type": "object",
+    "x-kubernetes-preserve-unknown-fields": True,
+    "properties": {
+        "containers": _named("The pod's containers."),
+        "initContainers": _named("What runs before them, and sidecars."),
+        "volumes": _named("The pod's volumes."),
+        "restartPolicy": {"description": _OURS, "type": "string", "maxLength": 16},
+        "activeDeadlineSeconds": {"description": _OURS, "type": "integer"},
+    },
+} | cel_rules(
+    cel(
+        "(!has(self.restartPolicy) || self.restartPolicy == 'Never') && "
+        "!has(self.activeDeadlineSeconds)",
+        NOT_YOURS,
+    )
+)
+
+_METADATA: dict[str, Any] = {
+    "description": "Labels and annotations of the pods.",
+    "type": "object",
+    "properties": {
+        "labels": _words("The pods' labels.", length=63),
+        "annotations": _words("The pods' annotations.", length=32768),
+    },
+}
+
+PodTemplate = Annotated[
+    dict[str, JsonValue],
+    AfterValidator(_check),
+    WithJsonSchema({"type": "object", "properties": {"metadata": _METADATA, "spec": _SPEC}}),
+]
+"""A pod template: ``metadata`` and ``spec``; what is left out is as the operator has it."""
+
+NamedObject = Annotated[dict[str, JsonValue], AfterValidator(_check_name), WithJsonSchema(_NAMED)]
+"""An entry of a list that is told from the others by its name, such as a volume."""

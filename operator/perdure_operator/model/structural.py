@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
 from perdure_operator.model.durations import format_duration
+from perdure_operator.model.fields import RULES
 
 Schema = dict[str, Any]
 
@@ -111,13 +112,20 @@ class _Converter:
         outside = {k: v for k, v in schema.items() if k not in ("$ref", "anyOf")}
         if "$ref" in schema:
             name = schema["$ref"].removeprefix(_REF_PREFIX)
-            return self._flatten(self._definitions[name]) | outside
+            return _overlay(self._flatten(self._definitions[name]), outside)
         if "anyOf" in schema:
             options = [option for option in schema["anyOf"] if option != {"type": "null"}]
             if len(options) != 1:
                 raise SchemaError(f"a structural schema has no unions: {schema['anyOf']!r}")
-            return self._flatten(options[0]) | outside
+            return _overlay(self._flatten(options[0]), outside)
         return outside
+
+
+def _overlay(inside: Schema, outside: Schema) -> Schema:
+    """Return one schema of two; what is said outside wins, but rules add up."""
+    if RULES in inside and RULES in outside:
+        outside = outside | {RULES: [*inside[RULES], *outside[RULES]]}
+    return inside | outside
 
 
 def _without_nulls(value: Any) -> Any:

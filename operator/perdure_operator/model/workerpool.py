@@ -15,6 +15,7 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from perdure_operator.model.fields import (
     AnyObject,
     Clipped,
+    ImageName,
     ObjectName,
     PositiveDuration,
     QueueName,
@@ -23,9 +24,10 @@ from perdure_operator.model.fields import (
     UniqueBy,
     cel,
     cel_rules,
+    written,
 )
 from perdure_operator.model.immutability import immutable
-from perdure_operator.model.pod_templates import check_pod_template
+from perdure_operator.model.pod_templates import PodTemplate
 from perdure_operator.model.resources import Resource, ResourceStatus
 
 POOL_NAME_MAX_LENGTH = 48
@@ -35,13 +37,30 @@ WORKER_CONTAINER = "worker"
 """The container of the pod template that is the worker."""
 
 
+_MODULE = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$"
+_AS_IMPORTED = (
+    "write a module as Python imports it, for example orders.workflows: a file's name without .py, "
+    "dots for slashes, no dashes"
+)
+
+
+def _is_no_file(name: str) -> str:
+    if name.endswith(".py"):
+        raise ValueError(_AS_IMPORTED)
+    return name
+
+
 ModuleName = Annotated[
     str,
     Field(
         min_length=1,
         max_length=255,
-        pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$",
+        pattern=_MODULE,
+        json_schema_extra=cel_rules(
+            written(_MODULE, _AS_IMPORTED), cel("!self.endsWith('.py')", _AS_IMPORTED)
+        ),
     ),
+    AfterValidator(_is_no_file),
 ]
 """A Python module, as an import statement names it."""
 
@@ -146,7 +165,7 @@ class WorkerSpec(SpecModel):
 
     model_config = ConfigDict(json_schema_extra=cel_rules(*_CODE_RULES))
 
-    image: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
+    image: ImageName | None = None
     """The workers' image, made FROM perdure-worker. With code, and without it: the operator's
     default image."""
     image_pull_policy: ImagePullPolicy | None = None
@@ -169,7 +188,7 @@ class WorkerSpec(SpecModel):
     """Environment variables of the workers."""
     service_account_name: ObjectName | None = None
     """The ServiceAccount the workers' pods run as. Without it: the namespace's default one."""
-    template: Annotated[AnyObject | None, AfterValidator(check_pod_template)] = None
+    template: PodTemplate | None = None
     """A pod template (metadata and spec) laid over the one that the operator makes: resources,
     nodeSelector, volumes, more containers. The worker's own container is named worker."""
 
@@ -192,19 +211,19 @@ class WorkerPoolSpec(WorkerSpec):
     """Which code runs where, and with how many workers."""
 
     model_config = ConfigDict(
-        json_schema_extra=cel_rules(
-            *_CODE_RULES,
-            cel(
-                "!has(self.replicas) || (has(self.scaling) && has(self.scaling.mode) && "
-                "self.scaling.mode == 'External')",
-                REPLICAS_NOT_OBEYED,
-                field="replicas",
-            ),
-            *immutable(
-                "taskQueue",
-                mutable=(),
-                remedy="runs that were started on it wait there. Make a new WorkerPool instead",
-            ),
+        json_schema_extra=immutable(
+            "taskQueue",
+            mutable=(),
+            remedy="runs that were started on it wait there. Make a new WorkerPool instead",
+            others=[
+                *_CODE_RULES,
+                cel(
+                    "!has(self.replicas) || (has(self.scaling) && has(self.scaling.mode) && "
+                    "self.scaling.mode == 'External')",
+                    REPLICAS_NOT_OBEYED,
+                    field="replicas",
+                ),
+            ],
         )
     )
 

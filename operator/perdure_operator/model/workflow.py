@@ -108,26 +108,24 @@ class WorkflowSpec(SpecModel):
     """The run that is wanted."""
 
     model_config = ConfigDict(
-        json_schema_extra=cel_rules(
-            cel("has(self.workerPool) != has(self.worker)", _ONE_WORKER),
-            *immutable(
-                "type",
-                "workerPool",
-                "worker",
-                "workflowId",
-                "timeouts",
-                "memo",
-                hidden=("input",),
-                mutable=(
-                    "suspend",
-                    "cancel",
-                    "signals",
-                    "retries",
-                    "ttlSecondsAfterFinished",
-                    "deletionPolicy",
-                ),
-                remedy=_REMEDY,
+        json_schema_extra=immutable(
+            "type",
+            "workerPool",
+            "worker",
+            "workflowId",
+            "timeouts",
+            "memo",
+            hidden=("input",),
+            mutable=(
+                "suspend",
+                "cancel",
+                "signals",
+                "retries",
+                "ttlSecondsAfterFinished",
+                "deletionPolicy",
             ),
+            remedy=_REMEDY,
+            others=[cel("has(self.workerPool) != has(self.worker)", _ONE_WORKER)],
         )
     )
 

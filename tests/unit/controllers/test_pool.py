@@ -383,17 +383,6 @@ async def test_a_job_that_may_not_be_made_is_said(scene: Scene) -> None:
     assert "Stalled" not in scene.conditions(WORKER_POOLS, NAME)
 
 
-async def test_a_template_that_cannot_be_laid_over_a_pod_is_said(scene: Scene) -> None:
-    scene.apply(a_pool(template={"spec": {"containers": [{"image": "proxy:1"}]}}))
-    scene.tell_queue(backlog=1)
-    await look(scene)
-    assert scene.jobs() == []
-    assert scene.conditions(WORKER_POOLS, NAME)["Stalled"] == ("True", "InvalidSpec")
-    message = scene.message(WORKER_POOLS, NAME, "Stalled")
-    assert message.startswith("spec.template: ")
-    assert "spec.containers: each needs a name" in message
-
-
 # --- workers that fail -------------------------------------------------------------------------
 
 

@@ -58,8 +58,7 @@ def test_a_job_is_named_labelled_and_owned() -> None:
 
 
 def test_the_pod_carries_the_labels_that_it_is_found_by() -> None:
-    labels = {"app.kubernetes.io/managed-by": "me", "team": "a"}
-    made = template(template={"metadata": {"labels": labels}})
+    made = template(template={"metadata": {"labels": {"perdure.dev/pool": "mine", "team": "a"}}})
     labels = made.job(0)["spec"]["template"]["metadata"]["labels"]
 
     assert labels["perdure.dev/pool"] == "orders"
@@ -174,6 +173,13 @@ def test_further_containers_are_sidecars_so_that_the_job_ends_with_its_worker() 
             "restartPolicy": "Always",
         },
     ]
+
+
+def test_arguments_that_a_template_takes_away_are_missed_by_the_worker_and_by_nobody_else() -> None:
+    above = {"spec": {"containers": [{"name": "worker", "args": None}]}}
+    (worker,) = pod(template(template=above).job(0))["containers"]
+
+    assert worker["args"][-2] == "--build-id"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 
 from perdure.protocol.verbs import CancelRequest, RunStatus, TerminateRequest
 from perdure_operator.cluster import WORKER_POOLS, WORKFLOWS
+from perdure_operator.model import FINALIZER
 from support.operator_scene import Scene, a_pool, a_workflow, ref
 
 NAME = "order-42"
@@ -45,6 +46,21 @@ async def test_a_cancellation_is_asked_for_once(scene: Scene) -> None:
 
     (request,) = scene.server.asked(CancelRequest)
     assert "deleted" in request.reason
+
+
+async def test_a_workflow_that_came_with_our_finalizer_is_let_go_as_any_other(scene: Scene) -> None:
+    # Out of a backup, say, or by an admission policy.
+    workflow = a_workflow()
+    workflow["metadata"]["finalizers"] = ["example.com/theirs", FINALIZER]
+    scene.apply(workflow)
+    await scene.look(WORKFLOWS, NAME)
+    assert not any(write.startswith("apply workflows") for write in scene.cluster.writes)
+    scene.cluster.ask_to_delete(WORKFLOWS, ref(NAME))
+    await scene.look(WORKFLOWS, NAME)
+    scene.server.run.cancel()
+    await scene.look(WORKFLOWS, NAME)
+
+    assert scene.body(WORKFLOWS, NAME)["metadata"]["finalizers"] == ["example.com/theirs"]
 
 
 async def test_a_suspended_run_is_let_go_on_to_clean_up(scene: Scene) -> None:
@@ -174,3 +190,23 @@ async def test_a_workflow_deleted_before_its_first_look_starts_nothing(scene: Sc
 
     assert not scene.server.runs
     assert "status" not in scene.body(WORKFLOWS, NAME)
+
+
+async def test_why_a_deletion_waits_for_the_server_is_said_beside_what_is_known_of_the_run(
+    scene: Scene,
+) -> None:
+    scene.apply(a_workflow())
+    await scene.look(WORKFLOWS, NAME)
+    scene.server.is_away = True
+    scene.cluster.ask_to_delete(WORKFLOWS, ref(NAME))
+    known = scene.status(WORKFLOWS, NAME)
+    await scene.look(WORKFLOWS, NAME)
+
+    assert scene.conditions(WORKFLOWS, NAME)["Reconciling"] == ("True", "Deleting")
+    assert "is let go at 00:10:00Z" in scene.message(WORKFLOWS, NAME, "Reconciling")
+    assert scene.status(WORKFLOWS, NAME)["phase"] == "Running"
+    assert scene.status(WORKFLOWS, NAME)["runId"] == known["runId"]
+    writes = len(scene.cluster.writes)
+    scene.pass_time(minutes=1)
+    await scene.look(WORKFLOWS, NAME)
+    assert scene.cluster.writes[writes:] == []

@@ -64,7 +64,7 @@ async def test_a_run_that_is_over_quickly_costs_three_writes_and_two_calls(scene
     scene.server.run.complete()
     assert await reconcile(scene) is None
 
-    assert written(scene) == ["apply", "apply_status"], "the finalizer goes, then how it ended"
+    assert written(scene) == ["release", "apply_status"], "the finalizer goes, then how it ended"
     assert asked(scene) == [StartRequest, DescribeRequest]
     assert scene.status(WORKFLOWS, NAME)["phase"] == "Succeeded"
     assert FINALIZER not in scene.body(WORKFLOWS, NAME)["metadata"].get("finalizers", ())
@@ -77,7 +77,7 @@ async def test_a_run_that_lasts_costs_one_write_more(scene: Scene) -> None:
     scene.server.run.complete()
     await reconcile(scene)
 
-    assert written(scene) == ["apply", "apply_status", "apply", "apply_status"]
+    assert written(scene) == ["apply", "apply_status", "release", "apply_status"]
     assert asked(scene) == [StartRequest, DescribeRequest, DescribeRequest]
 
 
@@ -162,6 +162,17 @@ async def test_the_end_is_not_written_over_what_somebody_changed_meanwhile(scene
     await reconcile(scene)
     assert scene.status(WORKFLOWS, NAME)["phase"] == "Succeeded"
     assert scene.status(WORKFLOWS, NAME)["observedGeneration"] == 2
+
+
+async def test_a_status_that_somebody_else_has_written_meanwhile_stays(scene: Scene) -> None:
+    await reconcile(scene)
+    await reconcile(scene)
+    scene.server.run.complete()
+    theirs = {**scene.status(WORKFLOWS, NAME), "currentStep": "ship"}
+    scene.cluster.set_status(WORKFLOWS, KEY.ref, theirs)
+    with pytest.raises(ConflictError):
+        await reconcile(scene)
+    assert scene.status(WORKFLOWS, NAME) == theirs
 
 
 async def test_a_start_that_is_refused_is_said_at_once(scene: Scene) -> None:

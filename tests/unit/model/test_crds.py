@@ -15,7 +15,8 @@ from pydantic import BaseModel, Field
 from perdure_operator.model import KINDS, WORKFLOW, ResourceKind
 from perdure_operator.model.crds import build_crd, build_schema, main, render_files
 from perdure_operator.model.fields import PositiveDuration, SpecModel
-from perdure_operator.model.structural import KEPT, SchemaError, build_structural_schema
+from perdure_operator.model.resources import NOT_OBSERVED
+from perdure_operator.model.structural import KEPT, Schema, SchemaError, build_structural_schema
 
 ROOT = Path(__file__).parents[3]
 SIZE_LIMIT = 250 * 1024
@@ -108,6 +109,8 @@ def test_every_rule_says_what_is_wrong(kind: ResourceKind) -> None:
 def test_a_status_has_no_defaults_for_it_is_what_was_written(kind: ResourceKind) -> None:
     status = build_schema(kind)["properties"]["status"]
 
+    # But for what says that nothing was written yet.
+    assert status.pop("default") == {"observedGeneration": NOT_OBSERVED}
     assert [path for path, schema in walk(status) if "default" in schema] == []
 
 
@@ -184,14 +187,23 @@ MUTABLE = {
 )
 def test_every_field_of_a_run_is_either_mutable_or_guarded_by_a_rule(kind: ResourceKind) -> None:
     spec = build_schema(kind)["properties"]["spec"]
-    guards = [
-        rule["message"].partition(" cannot be changed")[0].split(" and ")
-        for rule in spec["x-kubernetes-validations"]
-        if "cannot be changed" in rule["message"]
-    ]
+    at_fields = {name for name, field in spec["properties"].items() if guarded_by(field)}
+    hidden, at_spec = guarded_by(spec, "self == oldSelf ||"), guarded_by(spec, "has(self.")
+    always_there = {name for name, field in spec["properties"].items() if "default" in field}
 
-    guarded = {field for names in guards for field in names}
-    assert guarded == set(spec["properties"]) - MUTABLE[kind.name]
+    assert at_fields | hidden == set(spec["properties"]) - MUTABLE[kind.name]
+    # A rule at a field is not checked when the field comes or goes.
+    assert at_fields - at_spec == at_fields & (always_there | set(spec.get("required", ())))
+
+
+def guarded_by(schema: Schema, beginning: str = "") -> set[str]:
+    """Return the fields that rules at this place keep from being changed."""
+    return {
+        field
+        for rule in schema.get("x-kubernetes-validations", ())
+        if "cannot be changed: " in rule["message"] and rule["rule"].startswith(beginning)
+        for field in rule["message"].partition(" cannot be changed")[0].split(" and ")
+    }
 
 
 def test_defaults_of_the_spec_are_those_of_the_design() -> None:

@@ -42,7 +42,7 @@ class PoolView:
     """The pool's Jobs, of every version."""
     pods: Sequence[PodFacts]
     podless: Podless | None = None
-    """A Job that gets no pod, and why."""
+    """A Job that gets no pod, and why, if that is said anywhere."""
     foreign: frozenset[str] = frozenset()
     """Jobs of other owners that have names which the pool's could have had."""
     silences: Mapping[str, Silence] = field(default_factory=dict)
@@ -114,12 +114,6 @@ class PoolView:
     def active(self) -> list[JobFacts]:
         """The Jobs of any version whose workers run, or will."""
         return [job for job in self.jobs if job.state is JobState.ACTIVE]
-
-    @property
-    def without_pod(self) -> list[JobFacts]:
-        """The Jobs whose workers are to run, and of which there is no pod."""
-        have = {pod.job for pod in self.pods}
-        return [job for job in self.active if not job.is_ready and job.ref.name not in have]
 
     def is_connected(self, job: JobFacts) -> bool:
         """Tell whether a Job's worker is at the server."""

@@ -18,7 +18,7 @@ from perdure_operator.controllers.pools.jobs import JobFacts, JobState, read_job
 from perdure_operator.controllers.pools.observing import PoolView
 from perdure_operator.controllers.pools.planning import plan_pool
 from perdure_operator.controllers.pools.podless import find_podless
-from perdure_operator.controllers.pools.pods import PodFacts, read_pod
+from perdure_operator.controllers.pools.pods import PodFacts, missing_pod, read_pod
 from perdure_operator.controllers.pools.reading import is_owned, read_code, read_revisions
 from perdure_operator.controllers.pools.silence import Silences
 from perdure_operator.controllers.pools.templates import POOL_LABEL
@@ -76,7 +76,9 @@ class PoolReconciler:
             silences=self._silences.look(ref, queue, jobs, now),
             outcomes=tuple(outcomes),
         )
-        missing = [(job.ref, job.uid, job.age(now)) for job in view.without_pod]
+        missing = next((job for job in view.active if missing_pod(job, now) is not None), None)
+        if missing is None:
+            return view
         return replace(view, podless=await find_podless(self._world.cluster, missing))
 
     async def _read_jobs(self, pool: WorkerPool) -> list[JobFacts]:

@@ -13,7 +13,7 @@ from perdure_operator.controllers.pools.failing import Streak
 from perdure_operator.controllers.pools.jobs import JobState
 from perdure_operator.controllers.pools.observing import PoolView
 from perdure_operator.controllers.pools.podless import describe
-from perdure_operator.controllers.pools.pods import Trouble, newest_trouble
+from perdure_operator.controllers.pools.pods import Trouble, missing_pod, newest_trouble
 from perdure_operator.controllers.pools.scaling import Serving
 from perdure_operator.controllers.pools.templates import POOL_LABEL
 from perdure_operator.controllers.verdicts import Verdict, false, pending, true
@@ -54,7 +54,10 @@ def find_trouble(view: PoolView, servings: Sequence[Serving]) -> tuple[Trouble, 
     if view.refused is not None:
         message = f"{view.refused.kind.kind} {view.refused.name} cannot be made: "
         message += view.refused.message
-        return Trouble(reason=Reason.FORBIDDEN, message=message), Streak()
+        if view.refused.is_invalid:
+            message += "; mend spec.template, or the field that it names"
+        reason = Reason.INVALID_SPEC if view.refused.is_invalid else Reason.FORBIDDEN
+        return Trouble(reason=reason, message=message), Streak()
     taken = _find_taken(view)
     if taken is not None:
         return taken, Streak()
@@ -83,9 +86,11 @@ def _find_taken(view: PoolView) -> Trouble | None:
 def _find_of_version(view: PoolView, serving: Serving) -> Trouble | None:
     jobs = {job.ref.name for job in serving.active}
     waiting = newest_trouble((pod for pod in view.pods if pod.job in jobs), now=view.now)
-    if waiting is None and view.podless is not None and view.podless.job in jobs:
-        return Trouble(reason=Reason.FORBIDDEN, message=describe(view.podless))
-    return waiting or _find_crash(view, serving.streak)
+    missing = (missing_pod(job, view.now) for job in serving.active)
+    refused = next(filter(None, missing), None)
+    if refused is not None and view.podless is not None and view.podless.job in jobs:
+        refused = replace(refused, message=describe(view.podless))
+    return waiting or refused or _find_crash(view, serving.streak)
 
 
 def _find_crash(view: PoolView, streak: Streak) -> Trouble | None:
