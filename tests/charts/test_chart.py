@@ -346,6 +346,8 @@ WATCHED = set().union(
     spell("core/pods", "list watch"),
     spell("core/configmaps", "get create watch"),
     spell("apps/controllerrevisions", "create list delete"),
+    # What is said of a Job that gets no pod.
+    spell("core/events", "list"),
     spell("events.k8s.io/events", "create patch"),
 )
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sqlite3
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
 
+from perdure.client import WorkflowExecutionStatus
 from support.cluster import Cluster
 from support.cluster_tools import CHECKOUT
 from support.operator_scene import a_pool, a_workflow
@@ -121,6 +124,51 @@ async def test_what_was_recorded_is_not_done_again_and_what_cannot_go_on_is_said
     assert after["result"] == ["paid-charge", "paid-ship"]
     assert after["runId"] == before["runId"]
     assert sorted(lines_of(ledger)) == ["charge", "charge", "ship"], "one charge for each order"
+
+
+async def test_an_older_backup_repeats_nothing_that_was_recorded_since(
+    stage: tuple[Cluster, Scene],
+) -> None:
+    cluster, scene = stage
+    ledger = scene.folder / "ledger"
+    for body in (
+        a_pool(),
+        a_workflow(input=[str(ledger)]),
+        a_workflow("waiting", input=[str(ledger)]),
+    ):
+        cluster.apply(in_namespace(body, scene.namespace), namespace=scene.namespace)
+    for name in ("order-42", "waiting"):
+        await eventually(
+            lambda name=name: status(cluster, scene, name).get("history", {}).get("events", 0) >= 5,
+            within=60,
+            what=f"{name} waits",
+        )
+    scene.server.stop()
+    with closing(sqlite3.connect(scene.db)) as db:
+        db.execute("VACUUM INTO ?", (str(scene.folder / "backup.db"),))
+    scene.restart_server()
+    signal = {"spec": {"signals": [{"id": "a1", "name": "approve"}]}}
+    patch = ("-n", scene.namespace, "--type=merge", "-p", json.dumps(signal))
+    cluster.kubectl("patch", "workflow", "order-42", *patch)
+    await eventually(lambda: status(cluster, scene, "order-42")["phase"] == "Succeeded", within=60)
+    before = status(cluster, scene, "order-42")
+
+    scene.server.stop()
+    for file in scene.folder.glob("perdure.db*"):
+        file.unlink()
+    (scene.folder / "backup.db").rename(scene.db)
+    scene.restart_server()
+
+    async def is_over() -> bool:
+        async with scene.client() as client:
+            run = await client.get_workflow_handle("order-42").describe()
+            return run.status is WorkflowExecutionStatus.COMPLETED
+
+    await eventually(is_over, within=60, what="the run is brought forward to its end")
+    cluster.kubectl("patch", "workflow", "waiting", *patch)
+    await eventually(lambda: status(cluster, scene, "waiting")["phase"] == "Succeeded", within=60)
+    assert status(cluster, scene, "order-42") == before
+    assert sorted(lines_of(ledger)) == ["charge", "charge", "ship", "ship"]
 
 
 def in_namespace(body: dict[str, Any], namespace: str) -> dict[str, Any]:

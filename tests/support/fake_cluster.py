@@ -61,7 +61,12 @@ class FakeCluster:
         return copy.deepcopy(self.objects.get((kind.plural, ref)))
 
     async def list(
-        self, kind: ObjectKind, namespace: str, *, labels: Mapping[str, str]
+        self,
+        kind: ObjectKind,
+        namespace: str,
+        *,
+        labels: Mapping[str, str],
+        fields: Mapping[str, str] | None = None,
     ) -> list[Manifest]:
         self._maybe_fail("list", kind)
         return [
@@ -70,6 +75,7 @@ class FakeCluster:
             if plural == kind.plural
             and ref.namespace == namespace
             and labels.items() <= body["metadata"].get("labels", {}).items()
+            and all(_field(body, path) == value for path, value in (fields or {}).items())
         ]
 
     async def create(self, kind: ObjectKind, manifest: Manifest) -> Manifest:
@@ -258,6 +264,13 @@ class FakeCluster:
         error = self.fail_with.get(f"{verb} {kind.plural}")
         if error is not None:
             raise error
+
+
+def _field(body: Manifest, path: str) -> Any:
+    found: Any = body
+    for name in path.split("."):
+        found = found.get(name, {})
+    return found
 
 
 def _ref(manifest: Manifest) -> ObjectRef:

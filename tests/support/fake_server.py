@@ -339,7 +339,7 @@ class FakeServer:
             events=len(run.events) - run.unseen,
             current_step=run.current_step,
             history_bytes=run.history_bytes,
-            digest=f"{len(run.events):064x}",
+            digest=f"{len(run.events) - run.unseen:064x}",
             pending_activities=run.pending,
             pending_batches=run.batches,
             task_attempt=run.task_attempt,

@@ -155,16 +155,23 @@ class KubernetesCluster:
         return await self._call(request, missing_ok=True)
 
     async def list(
-        self, kind: ObjectKind, namespace: str, *, labels: Mapping[str, str]
+        self,
+        kind: ObjectKind,
+        namespace: str,
+        *,
+        labels: Mapping[str, str],
+        fields: Mapping[str, str] | None = None,
     ) -> list[Manifest]:
         """See :meth:`Cluster.list`."""
-        selector = ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
+        query = {"labelSelector": _selector(labels)}
+        if fields:
+            query["fieldSelector"] = _selector(fields)
         request = _Request(
             verb="list",
             kind=kind.plural,
             method="GET",
             path=kind.path(namespace),
-            query={"labelSelector": selector},
+            query=query,
         )
         found = await self._call(request) or {}
         return list(found.get("items", ()))
@@ -344,6 +351,10 @@ class KubernetesCluster:
             auth_settings=["BearerToken"],
         )
         return await self._client.call_api(*serialized, _request_timeout=timeout)
+
+
+def _selector(wanted: Mapping[str, str]) -> str:
+    return ",".join(f"{name}={value}" for name, value in sorted(wanted.items()))
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:

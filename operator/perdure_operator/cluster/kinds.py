@@ -53,5 +53,7 @@ CONTROLLER_REVISIONS = ObjectKind(
 )
 LEASES = ObjectKind(group="coordination.k8s.io", version="v1", kind="Lease", plural="leases")
 EVENTS = ObjectKind(group="events.k8s.io", version="v1", kind="Event", plural="events")
+CORE_EVENTS = ObjectKind(group="", version="v1", kind="Event", plural="events")
+"""The same Events, as they can be asked for by the object that they are about."""
 SECRETS = ObjectKind(group="", version="v1", kind="Secret", plural="secrets")
 CONFIG_MAPS = ObjectKind(group="", version="v1", kind="ConfigMap", plural="configmaps")

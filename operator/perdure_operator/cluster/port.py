@@ -23,9 +23,14 @@ class Cluster(Protocol):
         """Return the object, or None when there is none."""
 
     async def list(
-        self, kind: ObjectKind, namespace: str, *, labels: Mapping[str, str]
+        self,
+        kind: ObjectKind,
+        namespace: str,
+        *,
+        labels: Mapping[str, str],
+        fields: Mapping[str, str] | None = None,
     ) -> list[Manifest]:
-        """Return the namespace's objects that have all of ``labels``."""
+        """Return the namespace's objects that have all of ``labels`` and of ``fields``."""
 
     async def create(self, kind: ObjectKind, manifest: Manifest) -> Manifest:
         """Make a new object.

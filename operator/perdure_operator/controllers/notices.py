@@ -73,7 +73,10 @@ def notices_of(kind: ObjectKind, before: Manifest, after: Manifest) -> list[Noti
 
 def rebuilt(run_id: str, events: int) -> Notice:
     """Return the notice of a run that the store had lost."""
-    note = f"the store had lost run {run_id}; it goes on from its checkpoint of {events} events"
+    note = (
+        f"the store had lost run {run_id}, or what was recorded last of it; it goes on from its "
+        f"checkpoint of {events} events"
+    )
     return Notice(reason="Rebuilt", action="RebuildRun", note=note, warning=True)
 
 

@@ -27,7 +27,7 @@ class Lost:
 
 
 def plan_rebuilding(
-    resource: Workflow | Activity, workflow_id: str, outcomes: Sequence[Outcome]
+    resource: Workflow | Activity, workflow_id: str, outcomes: Sequence[Outcome] = ()
 ) -> ImportRun | Lost:
     """Return how to rebuild the object's run, or why that cannot be.
 

@@ -15,6 +15,7 @@ from perdure_operator.controllers.actions import (
     ServerAway,
     StartRefused,
 )
+from perdure_operator.controllers.catching_up import is_behind
 from perdure_operator.controllers.runs import NoRun, RunFacts
 from perdure_operator.model import FINALIZER, Activity, WorkerPool, Workflow
 
@@ -43,6 +44,11 @@ class RunView(Generic[R]):
         """Whether the run is not the one that the status tells of: that one was retried."""
         known = self.resource.status.run_id
         return isinstance(self.run, RunFacts) and known not in (None, self.run.description.run_id)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the server has less of the run than the status tells of."""
+        return is_behind(self.resource, self.run)
 
     @property
     def has_finalizer(self) -> bool:

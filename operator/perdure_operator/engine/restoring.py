@@ -10,12 +10,14 @@ keep the instants that they were recorded with.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from msgspec import structs
 
 from perdure.protocol import events as ev
 from perdure.protocol.events import HistoryEvent
+from perdure.protocol.items import item_key
 from perdure.protocol.messages import RunRef
 from perdure.protocol.payloads import Millis
 from perdure_operator.engine import attempts, decisions, item_rows, placing
@@ -57,6 +59,44 @@ def restore(
         put_timers=tuple(timers),
     )
     return run, transition
+
+
+def catch_up(
+    known: Run, history: Sequence[HistoryEvent], now: Millis
+) -> tuple[Run, Transition] | None:
+    """Return a run brought forward to a history that begins with its own, and its transition.
+
+    The store was put back to what it was at an earlier time, and somebody has kept what was
+    recorded after it. Attempts that run just now go on, if their activity is still open then.
+
+    Returns:
+        None when the history does not go on from the run's own.
+
+    Raises:
+        BrokenHistoryError: no run of this name can have such a history.
+    """
+    behind = history[: known.last_event]
+    if len(behind) == len(history) or _digest(known.ref, behind) != known.digest:
+        return None
+    run, made = restore(known.ref, history, now, watched=known.watched)
+    run.version = known.version + 1
+    run.activities |= {seq: a for seq, a in known.activities.items() if seq in run.activities}
+    return run, replace(
+        made,
+        expected=known.version,
+        row=run.row(),
+        events=tuple(history[known.last_event :]),
+        put_activities=tuple(run.activities.values()),
+        drop_activities=tuple(known.activities),
+        drop_timers=(*known.timers, *(each.seq for each in known.batch_timers()), RUN_TIMEOUT_SEQ),
+        drop_items=tuple(
+            item_key(seq, index) for seq, batch in known.batches.items() for index in batch.waiting
+        ),
+    )
+
+
+def _digest(ref: RunRef, history: Sequence[HistoryEvent]) -> bytes:
+    return fold(Run(ref=ref), history).digest
 
 
 def _check(ref: RunRef, history: Sequence[HistoryEvent]) -> None:

@@ -101,6 +101,8 @@ class Reason(StrEnum):
     """The workflow's code fails before it can decide anything; it is tried again."""
     STATE_LOST = "StateLost"
     """The store no longer has the run, and no complete checkpoint is there to rebuild it from."""
+    STATE_BEHIND = "StateBehind"
+    """The store was put back to an older backup, and has less of the run than was recorded."""
     SERVER_UNAVAILABLE = "ServerUnavailable"
     """The Perdure server does not answer; tried again."""
 

@@ -1,11 +1,13 @@
 """The verb ``import``: a run comes in with its whole history.
 
 Asking again changes nothing: a run that is there with this history, or has gone on from it, is
-what was asked for. Nothing that is there is ever replaced.
+what was asked for. Nothing that is recorded is ever replaced: a run that is behind, because its
+store was put back to an earlier time, is brought forward, and one with another history refused.
 """
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from perdure.protocol import verbs as vb
@@ -21,6 +23,8 @@ from perdure_operator.store.port import Outcome
 
 if TYPE_CHECKING:
     from perdure_operator.server.host import Host
+
+log = logging.getLogger(__name__)
 
 
 async def import_run(host: Host, request: vb.ImportRequest) -> vb.ImportResponse:
@@ -50,6 +54,8 @@ async def import_run(host: Host, request: vb.ImportRequest) -> vb.ImportResponse
         )
     if await _goes_on_from(host, there, request):
         return vb.ImportResponse(run_id=request.run_id, imported=False)
+    if await _catch_up(host, there, request):
+        return vb.ImportResponse(run_id=request.run_id)
     raise VerbError(
         "AlreadyStarted",
         f"run {there.run_id} of {there.workflow_id!r} is there with another history "
@@ -85,6 +91,32 @@ async def _goes_on_from(host: Host, there: RunRow, request: vb.ImportRequest) ->
         return False
     known = await host.store.read_history(there.run_id, limit=len(request.events))
     return tuple(known) == request.events
+
+
+async def _catch_up(host: Host, there: RunRow, request: vb.ImportRequest) -> bool:
+    """Bring the run that is there forward, if the history that was given goes on from its own."""
+    if (there.namespace, there.workflow_id) != (request.namespace, request.workflow_id):
+        return False
+    hot = await host.keeper.get(there.run_id)
+    if hot is None:
+        return False
+    while hot.commits:
+        await host.committer.flush()
+    if hot.broken:
+        raise VerbError("Unavailable", f"run {there.run_id} is read anew just now: ask again")
+    # From here to the submission nothing else happens to the run.
+    made = restoring.catch_up(hot.run, request.events, host.now())
+    if made is None:
+        return False
+    log.warning(
+        "run %s was at event %d and is brought forward to event %d: its store is older",
+        there.run_id, hot.run.last_event, len(request.events),
+    )  # fmt: skip
+    try:
+        await host.keeper.take_in(*made, before=hot)
+    except LostError as error:
+        raise unavailable(error) from error
+    return True
 
 
 async def _id_in_use(host: Host, request: vb.ImportRequest) -> VerbError:

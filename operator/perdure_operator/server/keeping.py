@@ -315,14 +315,23 @@ class Keeper:
         self.record(hot, events, attempts_changed=attempts_changed, done=settle, lost=settle)
         await future
 
-    async def take_in(self, run: Run, transition: Transition) -> None:
+    async def take_in(
+        self, run: Run, transition: Transition, *, before: HotRun | None = None
+    ) -> None:
         """Have a run that was made elsewhere, and wait until it is on disk.
+
+        ``before`` is what it has been here so far, if it has: nobody goes on with that.
 
         Raises:
             LostError: nothing of it was recorded.
         """
         future, settle = awaited()
+        if before is not None:
+            before.broken = True
+            self.on_broken(before)
         hot = self.add(run)
+        if before is not None:
+            hot.durable, hot.status, hot.counted = before.durable, before.status, before.counted
         # Who retries a run has mostly mended its code: the current version is the first to try.
         hot.strays = run.start.retried is not None
         self._submit(hot, transition, done=settle, lost=settle)

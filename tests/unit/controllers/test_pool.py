@@ -243,6 +243,8 @@ async def test_code_from_a_configmap_is_part_of_the_version(scene: Scene) -> Non
     scene.add_code("orders-code", orders="version = 1")
     scene.apply(a_pool(code={"configMap": "orders-code"}))
     scene.tell_queue(backlog=1)
+    await look(scene)
+    scene.cluster.run_job(only_job(scene))
     again = await look(scene)
     before = version(scene)
     assert again == timedelta(seconds=60), "the code is looked at again while it runs"
@@ -469,6 +471,7 @@ async def test_a_worker_that_came_through_its_start_ends_the_row(scene: Scene) -
     await look(scene)
     names = scene.jobs()
     scene.cluster.end_job(ref(names[0]), succeeded=False, lifetime=timedelta(seconds=2))
+    scene.pass_time(minutes=2)
     scene.cluster.run_job(ref(names[1]), since=timedelta(minutes=2))
     await look(scene)
 

@@ -14,6 +14,7 @@ from perdure_operator.cluster import (
     JOBS,
     WORKER_POOLS,
     ForbiddenError,
+    ObjectKind,
 )
 from perdure_operator.controllers.pools.reconciler import PoolReconciler
 from perdure_operator.model import WorkerPool
@@ -282,6 +283,8 @@ async def test_after_the_store_was_lost_old_versions_are_kept_until_runs_can_be_
     scene.tell_queue()
     await look(scene)
     scene.tell_queue()
+    for name in scene.jobs():
+        scene.cluster.run_job(ref(name))
     again = await look(scene)
     assert again == timedelta(minutes=10)
     assert (declared(scene).build_id, declared(scene).kept) == (new, (old,))
@@ -393,3 +396,51 @@ async def test_what_an_earlier_pool_of_the_name_left_is_waited_for(scene: Scene)
     again = await look(scene)
     assert again == timedelta(seconds=5)
     assert jobs(scene, only) == []
+
+
+# --- names that are taken ----------------------------------------------------------------------
+
+
+def leave_behind(scene: Scene, *kinds: ObjectKind) -> None:
+    """Have the pool be a new one, and what it owned of these kinds be left without an owner."""
+    for (plural, _), body in list(scene.cluster.objects.items()):
+        if plural in {each.plural for each in kinds}:
+            body["metadata"]["ownerReferences"] = []
+    scene.cluster.ask_to_delete(WORKER_POOLS, ref(NAME))
+    scene.apply(a_pool(scaling={"min": 1}))
+    scene.tell_queue()
+
+
+async def test_a_job_of_somebody_elses_is_passed_over(scene: Scene) -> None:
+    scene.apply(a_pool(scaling={"min": 1}))
+    scene.tell_queue()
+    await look(scene)
+    (foreign,) = scene.jobs()
+    leave_behind(scene, JOBS)
+    await look(scene)
+    assert len(scene.jobs()) == 2
+    status = scene.status(WORKER_POOLS, NAME)
+    assert (status["phase"], status["activeJobs"]) == ("Starting", 1)
+    assert scene.exists(JOBS, foreign)
+
+
+async def test_a_record_of_somebody_elses_is_said_when_it_does_not_go(scene: Scene) -> None:
+    scene.apply(a_pool(scaling={"min": 1}))
+    scene.tell_queue()
+    await look(scene)
+    leave_behind(scene, CONTROLLER_REVISIONS)
+    await look(scene)
+    assert "Stalled" not in scene.conditions(WORKER_POOLS, NAME), "it may be gone in a moment"
+
+    scene.pass_time(seconds=30)
+    await look(scene)
+    assert scene.conditions(WORKER_POOLS, NAME)["Stalled"] == ("True", "NameTaken")
+    message = scene.message(WORKER_POOLS, NAME, "Stalled")
+    (revision,) = scene.cluster.all(CONTROLLER_REVISIONS)
+    name = revision["metadata"]["name"]
+    assert message.endswith(f"kubectl delete controllerrevision {name} -n shop")
+
+    scene.cluster.ask_to_delete(CONTROLLER_REVISIONS, ref(name))
+    await look(scene)
+    assert "Stalled" not in scene.conditions(WORKER_POOLS, NAME)
+    assert len(scene.jobs()) == 1

@@ -15,10 +15,9 @@ from perdure.protocol.verbs import ImportRequest, ImportResponse, RunStatus, Sta
 from perdure_operator.cluster import ACTIVITIES, WORKFLOWS
 from perdure_operator.controllers.applying import Applier
 from perdure_operator.controllers.histories import MAX_UNPACKED_BYTES
-from perdure_operator.controllers.server import error_for
-from perdure_operator.server.errors import VerbError
 from support.hosts import World
 from support.operator_scene import Scene, a_pool, a_workflow, an_activity, ref
+from support.real_server import RealServer
 
 NAME = "order-42"
 
@@ -239,20 +238,21 @@ async def test_a_run_that_does_not_come_back_is_not_imported_for_ever(
     assert not plan.blocked
 
 
+async def test_an_object_that_cannot_be_read_keeps_what_its_status_tells(scene: Scene) -> None:
+    before = dict(scene.status(WORKFLOWS, NAME))
+    scene.cluster.edit(WORKFLOWS, ref(NAME), deletionPolicy="Forget")
+    await scene.look(WORKFLOWS, NAME)
+    after = scene.status(WORKFLOWS, NAME)
+    assert scene.conditions(WORKFLOWS, NAME)["Stalled"] == ("True", "InvalidSpec")
+    kept = before.keys() - {"conditions", "observedGeneration"}
+    assert {"runId", "checkpoint", "history", "phase", "deliveredSignals"} <= kept
+    assert {each: after[each] for each in kept} == {each: before[each] for each in kept}
+    writes = list(scene.cluster.writes)
+    await scene.look(WORKFLOWS, NAME)
+    assert scene.cluster.writes == writes
+
+
 # --- with the real server ----------------------------------------------------------------------
-
-
-class RealServer:
-    """The port of the controllers, onto a host; another host may take its place."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-
-    async def call(self, request: Any) -> Any:
-        try:
-            return await self.world.verbs.table[type(request)](request)
-        except VerbError as error:
-            raise error_for(error.code, str(error), run_id=error.run_id) from error
 
 
 @pytest.mark.looptime

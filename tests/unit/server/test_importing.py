@@ -209,7 +209,7 @@ async def test_an_id_with_an_open_run_is_left_to_it() -> None:
 async def test_a_run_with_another_history_is_left_as_it_is() -> None:
     async with World() as old, World() as new:
         request = await half_done(old)
-        await new.start()
+        await new.start(workflow_type="Another")
         error = await refused(new, request)
         assert error.code == "AlreadyStarted"
         assert "is there with another history (1 events" in str(error)
@@ -232,4 +232,109 @@ async def test_a_store_that_fails_has_imported_nothing() -> None:
         assert error.code == "Unavailable"
         new.store.failing = False
         await asyncio.sleep(2)
+        assert (await new.verbs.import_(request)).imported
+
+
+# --- brought forward ---------------------------------------------------------------------------
+
+
+async def put_back(world: World, request: vb.ImportRequest, events: int) -> None:
+    """Have the run as an older backup has it."""
+    await world.verbs.import_(replace(request, events=request.events[:events], digest=""))
+
+
+async def test_a_run_of_an_older_backup_is_brought_forward_and_repeats_nothing() -> None:
+    async with World() as old, World() as new:
+        request = await half_done(old)
+        await put_back(new, request, 4)
+        assert await new.verbs.import_(request) == vb.ImportResponse(run_id=request.run_id)
+        assert await new.history(request.run_id) == list(request.events)
+        described = await new.verbs.describe(vb.DescribeRequest(**TARGET))
+        assert (described.digest, described.status) == (request.digest, RunStatus.RUNNING)
+
+        worker = await new.worker("w2")
+        shipping = await worker.take(msg.ActivityTask)
+        assert shipping.attempt.seq == 3
+        assert not await worker.has(msg.ActivityTask), "charged again"
+        await worker.say(msg.ActivityReport(attempt=shipping.attempt))
+        task = await worker.take(msg.WorkflowTask)
+        assert task.events[-1].event == ev.ActivityCompleted(seq=3)
+        await worker.progress(task)
+        await asyncio.sleep(601)
+        assert (await new.history(request.run_id))[-1].event == ev.TimerFired(seq=2)
+
+
+async def test_it_is_still_forward_after_a_restart() -> None:
+    async with World() as old, World() as new:
+        request = await half_done(old)
+        await put_back(new, request, 4)
+        await new.verbs.import_(request)
+        await new.restart()
+        assert (await new.verbs.import_(request)).imported is False
+        worker = await new.worker("w2")
+        assert (await worker.take(msg.ActivityTask)).attempt.seq == 3
+        assert not await worker.has(msg.ActivityTask)
+
+
+async def test_what_a_worker_does_for_the_older_run_is_not_recorded() -> None:
+    async with World() as old, World() as new:
+        request = await half_done(old)
+        worker = await new.worker("w2")
+        await put_back(new, request, 4)
+        charging = await worker.take(msg.ActivityTask)
+        assert charging.attempt.seq == 1
+        await new.verbs.import_(request)
+        await worker.say(msg.ActivityReport(attempt=charging.attempt, result=CHARGED))
+        assert not (await worker.take(msg.ReportAccepted)).accepted
+        assert await new.history(request.run_id) == list(request.events)
+
+
+async def test_an_attempt_that_runs_goes_on_when_its_activity_is_still_open() -> None:
+    async with World() as old, World() as new:
+        request = await half_done(old)
+        worker = await new.worker("w2")
+        await put_back(new, request, len(request.events))
+        shipping = await worker.take(msg.ActivityTask)
+        await old.verbs.signal(vb.SignalRequest(**TARGET, name="hurry"))
+        later = await export(old, request.run_id)
+        assert (await new.verbs.import_(later)).imported
+        assert not await worker.has(msg.ActivityTask), "it runs already"
+        await worker.say(msg.ActivityReport(attempt=shipping.attempt))
+        assert (await worker.take(msg.ReportAccepted)).accepted
+
+
+async def test_a_run_that_has_ended_since_the_backup_has_ended() -> None:
+    async with World() as old, World() as new:
+        before = await half_done(old)
+        await old.verbs.terminate(vb.TerminateRequest(**TARGET, reason="enough"))
+        request = await export(old, before.run_id)
+        worker = await new.worker("w2")
+        await put_back(new, request, 4)
+        charging = await worker.take(msg.ActivityTask)
+        await new.verbs.import_(request)
+        described = await new.verbs.describe(vb.DescribeRequest(**TARGET))
+        assert described.status is RunStatus.TERMINATED
+        assert (await worker.take(msg.CancelActivity)).attempt == charging.attempt
+
+
+async def test_a_run_that_went_another_way_since_the_backup_is_left_as_it_is() -> None:
+    async with World() as old, World() as new:
+        request = await half_done(old)
+        await put_back(new, request, 4)
+        await new.verbs.signal(vb.SignalRequest(**TARGET, name="hurry"))
+        error = await refused(new, request)
+        assert (error.code, error.run_id) == ("AlreadyStarted", request.run_id)
+        assert "is there with another history (5 events" in str(error)
+
+
+async def test_a_store_that_fails_brings_nothing_forward() -> None:
+    async with World() as old, World() as new:
+        request = await half_done(old)
+        await put_back(new, request, 4)
+        new.store.failing = True
+        error = await refused(new, request)
+        assert error.code == "Unavailable"
+        new.store.failing = False
+        await asyncio.sleep(3)
+        assert len(await new.history(request.run_id)) == 4
         assert (await new.verbs.import_(request)).imported

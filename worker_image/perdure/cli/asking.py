@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from perdure.cli.access import current_access
 from perdure.cli.errors import EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_USAGE, CommandError
+from perdure.cli.near_misses import with_near_misses
 
 if TYPE_CHECKING:
     from perdure.client import RPCError, Service
@@ -53,7 +54,14 @@ def with_service(address: str, work: Callable[[Service], Awaitable[T]]) -> T:
 
     async def run() -> T:
         async with open_service(address) as service:
-            return await work(service)
+            try:
+                return await work(service)
+            except RPCError as error:
+                if error.code != "NotFound":
+                    raise
+                raise CommandError(
+                    await with_near_misses(service, error.message), EXIT_REFUSED
+                ) from None
 
     try:
         return asyncio.run(run())

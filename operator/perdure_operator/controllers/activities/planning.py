@@ -20,6 +20,7 @@ from perdure_operator.controllers.activities.batches import to_batch_options
 from perdure_operator.controllers.activities.observing import ActivityView, activity_id
 from perdure_operator.controllers.activities.reporting import write_report
 from perdure_operator.controllers.activities.shown import plan_shown
+from perdure_operator.controllers.catching_up import plan_catching_up
 from perdure_operator.controllers.expiring import expire, time_to_live
 from perdure_operator.controllers.placements.planning import plan_attempts, plan_leftovers
 from perdure_operator.controllers.runs import NoRun, RunFacts
@@ -81,6 +82,8 @@ def _plan_without_run(view: ActivityView) -> Plan:
 
 
 def _plan_run(view: ActivityView, run: RunFacts) -> Plan:
+    if view.is_behind and (forward := plan_catching_up(run, view.rebuilding)):
+        return Plan(actions=forward, look_at_once=True)
     if view.activity.spec.cancel and not run.description.cancel_requested and not run.is_closed:
         return Plan(actions=[cancel_run(run, "spec.cancel was set")], look_at_once=True)
     attempts = _plan_pods(view)
@@ -101,6 +104,11 @@ def _plan_pods(view: ActivityView) -> Plan:
 
 def _plan_finished(view: ActivityView) -> Plan:
     activity = view.activity
+    if isinstance(view.run, RunFacts) and view.is_behind:
+        # It is open in an older store, and must not be done again.
+        forward = plan_catching_up(view.run, view.rebuilding)
+        if forward:
+            return Plan(actions=forward, look_at_once=True)
     seen = seen_again(activity.status, activity.metadata.generation)
     actions = [
         *_finalizer(view, wanted=False),

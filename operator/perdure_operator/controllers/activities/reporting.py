@@ -16,10 +16,15 @@ from perdure_operator.controllers.activities.batches import (
     open_batch,
 )
 from perdure_operator.controllers.activities.ends import ItemCounts
-from perdure_operator.controllers.activities.observing import ActivityView, activity_id
+from perdure_operator.controllers.activities.observing import (
+    ActivityView,
+    activity_id,
+    workflow_id_of,
+)
+from perdure_operator.controllers.catching_up import describe_behind
 from perdure_operator.controllers.histories import build_checkpoint
 from perdure_operator.controllers.placements.judging import judge_attempt
-from perdure_operator.controllers.rebuilding import Lost
+from perdure_operator.controllers.rebuilding import Lost, plan_rebuilding
 from perdure_operator.controllers.runs import NoRun, RunFacts
 from perdure_operator.controllers.values import (
     NotShownError,
@@ -69,7 +74,7 @@ def report(view: ActivityView) -> ActivityStatus:
         ),
         "activity_id": activity_id(view.activity.metadata.name),
     }
-    if isinstance(view.run, RunFacts):
+    if isinstance(view.run, RunFacts) and not view.is_behind:
         fields |= facts_of_batch(view.activity.spec, before, view.run, view.counts)
         fields |= _of_run(view.run)
         fields |= of_attempt(view)
@@ -91,6 +96,8 @@ def _judge(view: ActivityView) -> tuple[ActivityPhase, Verdict]:
     match view.run:
         case RunFacts(is_closed=True):
             return _judge_closed(view.run, view.counts)
+        case RunFacts() if view.is_behind:
+            return _judge_behind(view, view.run)
         case RunFacts():
             return _judge_open(view, view.run)
         case NoRun():
@@ -108,6 +115,14 @@ def _judge_closed(run: RunFacts, counts: ItemCounts | None) -> tuple[ActivityPha
     if failure is not None:
         message = f"{message}: {describe_failure(failure)}"
     return phase, finished(reason, message, well=phase is ActivityPhase.SUCCEEDED)
+
+
+def _judge_behind(view: ActivityView, run: RunFacts) -> tuple[ActivityPhase, Verdict]:
+    rebuilding = plan_rebuilding(view.activity, workflow_id_of(view.activity))
+    message = describe_behind(view.activity, run, rebuilding)
+    return view.activity.status.phase or ActivityPhase.PENDING, Verdict(
+        ready=false(Reason.STATE_BEHIND, message), stalled=true(Reason.STATE_BEHIND, message)
+    )
 
 
 def _judge_open(view: ActivityView, run: RunFacts) -> tuple[ActivityPhase, Verdict]:

@@ -2,8 +2,9 @@
 
 How often they failed in a row is written on each Job when it is made, so it is known from the
 Jobs alone and outlives the operator. A worker that lasted :data:`STEADY` ends the row: it did not
-fail at its start. A worker that left well, but at once though there was work, failed as well; else
-one whose command only prints its help would be made anew without end.
+fail at its start. One that had come through its start before others failed says nothing of them:
+a node, or a task, may be what they die of. A worker that left well, but at once though there was
+work, failed as well; else one whose command only prints its help would be made anew without end.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ LONGEST_DELAY = timedelta(minutes=5)
 STALLED_AFTER = 3
 """Failures in a row after which somebody should look."""
 
+KEPT_FAILURES = 10
+"""Failed Jobs of one version that are kept for people to look at, the newest."""
+
 HASTY = timedelta(seconds=10)
 """A worker that left well, but sooner than this, was none."""
 
@@ -31,6 +35,8 @@ class Streak:
     failures: int = 0
     until: datetime | None = None
     """When the next worker may be made."""
+    delay: timedelta = timedelta()
+    """How long after the last failure that is."""
     last: JobFacts | None = None
     """The one that failed last."""
 
@@ -41,7 +47,10 @@ class Streak:
 
     def wait(self, now: datetime) -> timedelta | None:
         """Return how long no worker is to be made, if it is not."""
-        return self.until - now if self.until is not None and self.until > now else None
+        if self.until is None or self.until <= now:
+            return None
+        # Whoever wrote down when it failed may have a clock that is ahead of ours.
+        return min(self.until - now, self.delay)
 
 
 def read_streak(jobs: Sequence[JobFacts], *, now: datetime, hasty: timedelta) -> Streak:
@@ -52,16 +61,22 @@ def read_streak(jobs: Sequence[JobFacts], *, now: datetime, hasty: timedelta) ->
         now: The time.
         hasty: Workers that left well before that had lasted that long left too soon.
     """
-    if any(job.state is JobState.ACTIVE and is_steady(job, now) for job in jobs):
-        return Streak()
+    steady = [job.started + STEADY for job in jobs if job.started and is_steady(job, now)]
     failed = standing_failures(jobs, hasty=hasty)
+    failed = [job for job in failed if all(since <= _end(job) for since in steady)]
     last = max(failed, key=_end, default=None)
     if last is None or (last.lifetime or timedelta()) >= STEADY:
         return Streak()
     failures = last.failures_before + 1
     # The exponent is bounded so that a pool failing for weeks does not overflow.
     delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(failures - 1, 16))
-    return Streak(failures=failures, until=_end(last) + delay, last=last)
+    return Streak(failures=failures, until=_end(last) + delay, delay=delay, last=last)
+
+
+def telling_failures(jobs: Sequence[JobFacts], *, hasty: timedelta) -> list[JobFacts]:
+    """Return the failed Jobs of one version that are kept: they carry the backoff, and words."""
+    failed = standing_failures(jobs, hasty=hasty)
+    return sorted(failed, key=_end, reverse=True)[:KEPT_FAILURES]
 
 
 def standing_failures(jobs: Sequence[JobFacts], *, hasty: timedelta) -> list[JobFacts]:
@@ -74,7 +89,7 @@ def standing_failures(jobs: Sequence[JobFacts], *, hasty: timedelta) -> list[Job
 
 def is_steady(job: JobFacts, now: datetime) -> bool:
     """Tell whether a worker has come through its start."""
-    return job.is_ready and job.age(now) >= STEADY
+    return job.state is JobState.ACTIVE and job.is_ready and job.age(now) >= STEADY
 
 
 def has_failed(job: JobFacts, *, hasty: timedelta) -> bool:

@@ -7,9 +7,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from perdure.protocol.verbs import QueueDescription, VersionDescription
-from perdure_operator.controllers.actions import ObjectRefused, Outcome, ServerAway
+from perdure_operator.controllers.actions import (
+    NameTaken,
+    ObjectRefused,
+    Outcome,
+    ServerAway,
+)
 from perdure_operator.controllers.pools.access import WorkerDefaults
 from perdure_operator.controllers.pools.jobs import JobFacts, JobState
+from perdure_operator.controllers.pools.podless import Podless
 from perdure_operator.controllers.pools.pods import PodFacts
 from perdure_operator.controllers.pools.revisions import RevisionFacts
 from perdure_operator.controllers.pools.silence import Silence
@@ -35,6 +41,10 @@ class PoolView:
     jobs: Sequence[JobFacts]
     """The pool's Jobs, of every version."""
     pods: Sequence[PodFacts]
+    podless: Podless | None = None
+    """A Job that gets no pod, and why, if that is said anywhere."""
+    foreign: frozenset[str] = frozenset()
+    """Jobs of other owners that have names which the pool's could have had."""
     silences: Mapping[str, Silence] = field(default_factory=dict)
     """Jobs whose workers run and are not connected, by uid."""
     revisions: Sequence[RevisionFacts] = ()
@@ -72,6 +82,11 @@ class PoolView:
     def refused(self) -> ObjectRefused | None:
         """Why a Job could not be made, when that was just tried."""
         return next((each for each in self.outcomes if isinstance(each, ObjectRefused)), None)
+
+    @property
+    def taken(self) -> tuple[NameTaken, ...]:
+        """The names that were just found to be taken."""
+        return tuple(each for each in self.outcomes if isinstance(each, NameTaken))
 
     @property
     def server_away(self) -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
-from perdure_operator.cluster import WORKER_POOLS
+from perdure_operator.cluster import CONFIG_MAPS, CONTROLLER_REVISIONS, WORKER_POOLS
 from perdure_operator.controllers.actions import Action, write_status
 from perdure_operator.controllers.pools.failing import Streak
 from perdure_operator.controllers.pools.jobs import JobState
 from perdure_operator.controllers.pools.observing import PoolView
+from perdure_operator.controllers.pools.podless import describe
 from perdure_operator.controllers.pools.pods import Trouble, missing_pod, newest_trouble
 from perdure_operator.controllers.pools.scaling import Serving
 from perdure_operator.controllers.pools.templates import POOL_LABEL
@@ -22,6 +24,9 @@ from perdure_operator.model import (
     Reason,
     WorkerPoolStatus,
 )
+
+LEFTOVERS_GO = timedelta(seconds=30)
+"""What an earlier pool of the name owned is collected within this time of the new one's start."""
 
 _WAITING = "work and workers are not known yet: the Perdure server has not answered"
 _STARTING = "workers were asked for; none is connected yet"
@@ -53,6 +58,9 @@ def find_trouble(view: PoolView, servings: Sequence[Serving]) -> tuple[Trouble, 
             message += "; mend spec.template, or the field that it names"
         reason = Reason.INVALID_SPEC if view.refused.is_invalid else Reason.FORBIDDEN
         return Trouble(reason=reason, message=message), Streak()
+    taken = _find_taken(view)
+    if taken is not None:
+        return taken, Streak()
     for place, serving in enumerate(servings):
         trouble = _find_of_version(view, serving) if serving.wanted else None
         if trouble is not None:
@@ -61,11 +69,28 @@ def find_trouble(view: PoolView, servings: Sequence[Serving]) -> tuple[Trouble, 
     return None
 
 
+def _find_taken(view: PoolView) -> Trouble | None:
+    """Return what is in the way of writing the version down, when it does not go by itself."""
+    made, records = view.pool.metadata.creation_timestamp, (CONTROLLER_REVISIONS, CONFIG_MAPS)
+    taken = next((each for each in view.taken if each.kind in records), None)
+    if taken is None or (made is not None and view.now - made < LEFTOVERS_GO):
+        return None
+    message = (
+        f"there is a {taken.kind.kind} {taken.name} that is not this pool's, mostly of an earlier "
+        f"pool of the name that was deleted with --cascade=orphan: kubectl delete "
+        f"{taken.kind.kind.lower()} {taken.name} -n {view.pool.metadata.namespace}"
+    )
+    return Trouble(reason=Reason.NAME_TAKEN, message=message)
+
+
 def _find_of_version(view: PoolView, serving: Serving) -> Trouble | None:
     jobs = {job.ref.name for job in serving.active}
     waiting = newest_trouble((pod for pod in view.pods if pod.job in jobs), now=view.now)
-    refused = (missing_pod(job, view.now) for job in serving.active)
-    return waiting or next(filter(None, refused), None) or _find_crash(view, serving.streak)
+    missing = (missing_pod(job, view.now) for job in serving.active)
+    refused = next(filter(None, missing), None)
+    if refused is not None and view.podless is not None and view.podless.job in jobs:
+        refused = replace(refused, message=describe(view.podless))
+    return waiting or refused or _find_crash(view, serving.streak)
 
 
 def _find_crash(view: PoolView, streak: Streak) -> Trouble | None:

@@ -9,7 +9,7 @@ workers' own doing: one that is idle leaves. Those that stay (of ``scaling.min``
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import count
@@ -20,8 +20,9 @@ from perdure_operator.controllers.pools.access import read_access
 from perdure_operator.controllers.pools.failing import (
     HASTY,
     Streak,
+    is_steady,
     read_streak,
-    standing_failures,
+    telling_failures,
 )
 from perdure_operator.controllers.pools.jobs import JobFacts, JobState
 from perdure_operator.controllers.pools.observing import PoolView
@@ -106,10 +107,11 @@ def plan_creations(view: PoolView, serving: Serving) -> list[Action]:
     missing = serving.wanted - len(current)
     if streak.failures:
         # One at a time until one has come through its start.
-        missing = min(missing, 1 - len(current)) if streak.wait(view.now) is None else 0
+        unproven = sum(not is_steady(job, view.now) for job in current)
+        missing = min(missing, 1 - unproven) if streak.wait(view.now) is None else 0
     kept = sum(job.kept for job in current)
     actions: list[Action] = []
-    for number in _free_numbers(serving, missing):
+    for number in _free_numbers(serving, missing, others=view.foreign):
         is_kept = kept < serving.staying
         kept += is_kept
         job = serving.template.job(number, failures=streak.failures, kept=is_kept)
@@ -135,9 +137,12 @@ def plan_deletions(
     ]
 
 
-def _free_numbers(serving: Serving, wanted: int) -> list[int]:
-    """Return the lowest numbers that no Job has: see the names in :mod:`.templates`."""
-    taken = {job.ref.name for job in serving.jobs}
+def _free_numbers(serving: Serving, wanted: int, *, others: Set[str]) -> list[int]:
+    """Return the lowest numbers that no Job has: see the names in :mod:`.templates`.
+
+    ``others`` are names of Jobs that are not the pool's: nobody knows when these go.
+    """
+    taken = {job.ref.name for job in serving.jobs} | others
     prefix = f"{object_name(serving.template.pool, serving.version)}-"
     free = (number for number in count() if f"{prefix}{number}" not in taken)
     return [number for number, _ in zip(free, range(wanted), strict=False)]
@@ -146,14 +151,16 @@ def _free_numbers(serving: Serving, wanted: int) -> list[int]:
 def _finished(view: PoolView, servings: Sequence[Serving]) -> list[JobFacts]:
     """Return Jobs that are over and tell nothing: what succeeded, and failures made up for.
 
-    Failed Jobs of a version that is needed stay until a worker has done well: they carry the
-    backoff, and people look at them.
+    The last failed Jobs of a version that is needed stay until a worker has done well: they carry
+    the backoff, and people look at them.
     """
-    telling = [
-        job for serving in servings for job in standing_failures(serving.jobs, hasty=serving.hasty)
-    ]
+    telling = {
+        job.uid
+        for serving in servings
+        for job in telling_failures(serving.jobs, hasty=serving.hasty)
+    }
     over = (job for job in view.jobs if job.state in {JobState.SUCCEEDED, JobState.FAILED})
-    return [job for job in over if job not in telling]
+    return [job for job in over if job.uid not in telling]
 
 
 def _replaced(view: PoolView, servings: Sequence[Serving], *, is_declared: bool) -> list[JobFacts]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import assert_never
 
 from perdure.protocol.verbs import RunDescription, RunStatus
-from perdure_operator.controllers.rebuilding import Lost
+from perdure_operator.controllers.catching_up import describe_behind
+from perdure_operator.controllers.rebuilding import Lost, plan_rebuilding
 from perdure_operator.controllers.runs import NoRun, RunFacts
 from perdure_operator.controllers.values import describe_failure, locate_failure
 from perdure_operator.controllers.verdicts import (
@@ -74,6 +75,8 @@ def judge(view: WorkflowView) -> Judgement:
     match view.run:
         case RunFacts(is_closed=True):
             return _judge_closed(view.run)
+        case RunFacts() if view.is_behind:
+            return _judge_behind(view, view.run)
         case RunFacts(is_suspended=True):
             return WorkflowPhase.SUSPENDED, _judge_suspended(view)
         case RunFacts():
@@ -110,6 +113,15 @@ def _judge_suspended(view: WorkflowView) -> Verdict:
     if not view.workflow.spec.suspend:
         message = "it was suspended by somebody else than this Workflow; `perdure resume` it"
     return Verdict(ready=false(Reason.SUSPENDED, message), workers=_workers(view))
+
+
+def _judge_behind(view: WorkflowView, run: RunFacts) -> Judgement:
+    rebuilding = plan_rebuilding(view.workflow, view.workflow.workflow_id)
+    message = describe_behind(view.workflow, run, rebuilding)
+    phase = WorkflowPhase.SUSPENDED if run.is_suspended else WorkflowPhase.RUNNING
+    return phase, Verdict(
+        ready=false(Reason.STATE_BEHIND, message), stalled=true(Reason.STATE_BEHIND, message)
+    )
 
 
 def _stalled(view: WorkflowView, run: RunDescription) -> Say | None:

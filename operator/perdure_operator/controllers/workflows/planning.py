@@ -19,6 +19,7 @@ from perdure_operator.controllers.actions import (
     write_status,
 )
 from perdure_operator.controllers.activities.showing import Showing, plan_showing
+from perdure_operator.controllers.catching_up import plan_catching_up
 from perdure_operator.controllers.expiring import expire, time_to_live
 from perdure_operator.controllers.runs import NoRun, RunFacts
 from perdure_operator.controllers.steering import IDENTITY, cancel_run, resume_run, suspend_run
@@ -106,6 +107,9 @@ def _finalizer(view: WorkflowView) -> list[Action]:
 def _plan_run(view: WorkflowView, run: RunFacts) -> Plan:
     if run.is_closed:
         return _plan_end(view)
+    if view.is_behind:
+        forward = plan_catching_up(run, view.rebuilding)
+        return Plan(actions=forward or write_report(view), again=RESYNC, look_at_once=bool(forward))
     told = [*_own_pool(view), *_tell(view, run)]
     if told:
         return Plan(actions=told, look_at_once=True)
@@ -171,6 +175,11 @@ def _hold(view: WorkflowView, run: RunFacts) -> list[Action]:
 
 def _plan_over(view: WorkflowView) -> Plan:
     """Retry the run, if that is wanted; else there is nothing left but its time to live."""
+    if isinstance(view.run, RunFacts) and view.is_behind:
+        # It is open in an older store, and must not do again what ended.
+        forward = plan_catching_up(view.run, view.rebuilding)
+        if forward:
+            return Plan(actions=forward, look_at_once=True)
     if view.server_away and wants_retry(view.workflow):
         return Plan(blocked=view.server_away)
     retry = next_retry(view)

@@ -31,7 +31,7 @@ def report(view: WorkflowView) -> WorkflowStatus:
         "delivered_signals": view.delivered,
         "retries": settled_retries(view),
     }
-    if isinstance(view.run, RunFacts):
+    if isinstance(view.run, RunFacts) and not view.is_behind:
         fields |= _of_run(view.run)
     if phase.is_final and "completion_time" not in fields:
         fields["completion_time"] = before.completion_time or view.now

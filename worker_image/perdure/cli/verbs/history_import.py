@@ -27,8 +27,8 @@ def import_(
 ) -> None:
     """Make runs from exported histories; open ones go on where they were.
 
-    A run that is there already is left as it is, so an import may be repeated. A run that is
-    refused does not hold up the others.
+    A run that is there already is left as it is, or brought forward if it has only the beginning
+    of its history, so an import may be repeated. A run that is refused does not hold up the others.
     """
     from perdure.cli.asking import with_service
     from perdure.cli.histories import parse_runs
