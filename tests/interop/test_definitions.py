@@ -50,7 +50,18 @@ PROMETHEUS_OPERATOR = Definitions(
 )
 DEFINITIONS = (
     PROMETHEUS_OPERATOR,
-    Definitions.of(PROGRAMS["cert-manager"], "deploy/crds", "cert-manager.io"),
+    Definitions(
+        module="github.com/cert-manager/cert-manager",
+        version="v1.21.2",
+        folder="deploy/crds",
+        group="cert-manager.io",
+    ),
+    Definitions(
+        module="github.com/kedacore/keda/v2",
+        version="v2.21.0",
+        folder="config/crd/bases",
+        group="keda.sh",
+    ),
     Definitions.of(PROGRAMS["flux-health"], "config/crd/bases", "kustomize.toolkit.fluxcd.io"),
 )
 VALUES = (
@@ -69,7 +80,9 @@ def ours() -> list[Manifest]:
     options = [f"--set={value}" for value in VALUES]
     command = [tools().helm, "template", "perdure", CHECKOUT / "charts" / "perdure", *options]
     flux = (CHECKOUT / "gitops" / "flux" / "kustomization.yaml").read_text(encoding="utf-8")
-    found = [*yaml.safe_load_all(run(command)), yaml.safe_load(flux)]
+    howto = (CHECKOUT / "docs" / "how-to" / "scale-workers.md").read_text(encoding="utf-8")
+    shown = [yaml.safe_load(each.partition("```")[0]) for each in howto.split("```yaml\n")[1:]]
+    found = [*yaml.safe_load_all(run(command)), yaml.safe_load(flux), *shown]
     groups = {each.group for each in DEFINITIONS}
     return [each for each in found if each and each["apiVersion"].partition("/")[0] in groups]
 
@@ -100,7 +113,9 @@ def test_there_is_one_of_each_kind() -> None:
         "Kustomization",
         "PodMonitor",
         "PrometheusRule",
+        "ScaledObject",
         "ServiceMonitor",
+        "TriggerAuthentication",
     ]
 
 
