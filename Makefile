@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-local e2e lint fmt bench bench-manifests image plugin clean
+.PHONY: help setup demo test test-local test-interop e2e lint fmt bench bench-manifests image plugin clean
 
 help: ## show this
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -21,10 +21,13 @@ setup: $(STAMP) ## make .venv with everything for development
 demo: $(STAMP) ## the order example, killed in the middle before your eyes and gone on with
 	@PYTHONPATH=tests $(BIN)/python -m support.demo
 
-test: lint test-local e2e ## every test there is, the ones on a real cluster included
+test: lint test-local e2e ## every test of our own, the ones on a real cluster included
 
 test-local: $(STAMP) ## all tests but the tier on a real cluster
-	$(BIN)/python -m pytest tests --ignore=tests/e2e -m "not cluster"
+	$(BIN)/python -m pytest tests --ignore=tests/e2e --ignore=tests/interop -m "not cluster"
+
+test-interop: $(STAMP) ## what we ship for Prometheus, cert-manager, KEDA, Argo CD and Flux, by them (compiles for an hour once)
+	$(BIN)/python -m pytest tests/interop
 
 e2e: $(STAMP) ## the tests on a real cluster (made here if PERDURE_TEST_CONTEXT names none)
 	$(BIN)/python -m pytest tests/e2e tests/integration -m cluster

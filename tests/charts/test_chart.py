@@ -337,7 +337,7 @@ WATCHED = set().union(
     spell("perdure.dev/workflows", "create get list watch patch delete"),
     spell("perdure.dev/activities", "create get list watch patch delete"),
     spell("perdure.dev/workerpools", "get list watch patch create"),
-    spell("perdure.dev/schedules", "get list watch patch"),
+    spell("perdure.dev/schedules", "get list watch"),
     spell("perdure.dev/schedules/status", "patch"),
     spell("perdure.dev/workflows/status", "patch"),
     spell("perdure.dev/activities/status", "patch"),

@@ -216,8 +216,30 @@ def test_the_operator_is_scraped_at_its_pod() -> None:
     ports = {p["name"] for c in pod["spec"]["containers"] for p in c["ports"]}
     assert endpoint == {"port": "health", "path": "/metrics", "interval": "10s"}
     assert endpoint["port"] in ports
-    assert monitor["spec"]["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+    assert selects(monitor["spec"]["selector"], pod["metadata"]["labels"])
     assert monitor["metadata"]["labels"]["release"] == "prometheus"
+
+
+def selects(selector: Manifest, labels: Mapping[str, str]) -> bool:
+    """Tell whether a label selector selects."""
+    within = all(labels.get(each["key"]) in each["values"] for each in selector["matchExpressions"])
+    return within and selector["matchLabels"].items() <= labels.items()
+
+
+def test_operators_that_stand_by_are_scraped_and_reached_as_well() -> None:
+    """Else "no operator leads" would be said while one of them does."""
+    values = ("operator.standbys=1", "networkPolicy.enabled=true", PROMETHEUS)
+    values = (*values, "monitoring.podMonitor.enabled=true")
+    (standby,) = [
+        each["spec"]["template"]["metadata"]["labels"]
+        for each in render(*values)
+        if each["kind"] == "Deployment" and each["metadata"]["name"] == "perdure-standby"
+    ]
+
+    assert selects(pick("PodMonitor", *values)["spec"]["selector"], standby)
+    policy = pick("NetworkPolicy", *values, name="perdure-monitoring")
+    assert selects(policy["spec"]["podSelector"], standby)
+    assert not selects(pick("PodMonitor", *values)["spec"]["selector"], {"app": "other"})
 
 
 PROMETHEUS = "monitoring.from[0].podSelector.matchLabels.app=prometheus"

@@ -204,3 +204,15 @@ def test_by_default_nobody_has_to_be_granted_to_work_at_home() -> None:
     assert not CONNECT & rights(render("defaults"), "ClusterRole", "Role")
     assert "--auth-workers=granted" in containers("granted")["server"]["args"]
     assert rights(render("granted"), "ClusterRole") >= CONNECT
+
+
+def test_the_pod_of_helm_test_reaches_a_server_that_lets_named_peers_in_only() -> None:
+    named = ("networkPolicy.enabled=true", "networkPolicy.from[0].podSelector.matchLabels.a=b")
+    text = helm("template", "perdure", "--namespace", NAMESPACE, values=named)
+    manifests = [each for each in yaml.safe_load_all(text) if each]
+    (rule,) = pick(manifests, "NetworkPolicy")["spec"]["ingress"]
+    labels = pick(manifests, "Pod")["metadata"]["labels"]
+    admitted = [
+        peer["podSelector"]["matchLabels"].items() <= labels.items() for peer in rule["from"]
+    ]
+    assert admitted == [False, True]

@@ -31,10 +31,10 @@ LIMIT = 300  # seconds a test
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each test of this folder its time limit."""
+    """Give each test of this folder a time limit, if it has none of its own."""
     for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.timeout(LIMIT, func_only=True), append=False)
+        if Path(__file__).parent in item.path.parents and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(LIMIT, func_only=True))
 
 
 @pytest.fixture(scope="session")

@@ -77,7 +77,7 @@ def person(cluster: Cluster, folder: Path, namespace: str, **user: Any) -> Perso
 def give_work(team: Team) -> None:
     """Have a pool, and a run that waits for a word."""
     team.give_code("code", CODE)
-    pool = {"code": {"configMap": "code"}, "scaling": {"idleAfter": "20s"}}
+    pool = {"code": {"configMap": "code"}, "scaling": {"idleAfter": "120s"}}
     team.apply(
         manifest_of("WorkerPool", "greeters", **pool),
         manifest_of("Workflow", "hello", type="WaitsForWord", workerPool="greeters"),

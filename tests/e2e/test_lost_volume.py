@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from support.cluster_tools import Announce
-from support.e2e import Release, Team
+from support.e2e import Release, Team, container_id
 from support.e2e_errands import (
     BAKING,
     FIRST_EFFECT,
@@ -26,8 +26,9 @@ from support.e2e_errands import (
     manifest_for,
     name_of,
     open_shop,
-    recorded_attempts,
+    recorded_keys,
 )
+from support.e2e_killing import Killer
 from support.e2e_order import POOL, history_of, save_ledger
 from support.order import ledger_lines
 
@@ -106,20 +107,20 @@ def calls_of(ledger: Path) -> Counter[str]:
 
 
 def test_runs_go_on_from_their_checkpoints_when_the_volume_is_lost(
-    release: Release, team: Team, announce: Announce, tmp_path: Path
+    release: Release, team: Team, killer: Killer, announce: Announce, tmp_path: Path
 ) -> None:
     begin(team)
     team.apply(manifest_for(BAKING, BUSY, image=release.worker_image))
     team.wait_for("jsonpath={.status.currentStep}=glaze", workflow(BUSY), timeout=90)
 
-    release.lose_volume()
     numbers = (*WAITING, BUSY)
-    before = {number: team.status(workflow(number)) for number in numbers}
-    recorded = {
-        key for each in numbers for key in recorded_attempts(history_of(team, workflow(each)))
-    }
-    calls = calls_of(save_ledger(team, tmp_path))
-    release.upgrade()
+    # Two that rebuild: the first one dies over it.
+    with release.without_volume("operator.standbys=1"):
+        before = {number: team.status(workflow(number)) for number in numbers}
+        histories = [history_of(team, workflow(number)) for number in numbers]
+        recorded = set[str]().union(*map(recorded_keys, histories))
+        calls = calls_of(save_ledger(team, tmp_path))
+    killer.kill(container_id(release.pod(), "operator"))
 
     lost = team.wait_for_reason("StateLost", "Stalled", workflow(TOO_LONG))
     announce(f"the volume is lost: {lost['message']}")
@@ -139,6 +140,7 @@ def test_runs_go_on_from_their_checkpoints_when_the_volume_is_lost(
     announce(f"{len(recorded)} recorded effects, none of them again; calls by key: {after}")
 
     team.kubectl("delete", workflow(TOO_LONG), timeout=60)
+    release.upgrade("operator.standbys=0")
 
 
 def test_the_whole_store_is_exported_and_imported_to_a_new_volume(
@@ -148,9 +150,9 @@ def test_the_whole_store_is_exported_and_imported_to_a_new_volume(
     order = json.dumps({"order_id": BY_HAND, "escalate_after": 1, "remind_after": 2})
     there = ("-n", team.namespace)
     started = ("start", "OrderWorkflow", "--id", "by-hand", "--task-queue", POOL, "-i", order)
-    release.plugin(*started, *there)
+    release.perdure(tmp_path, *started, *there)
     team.cluster.eventually(
-        lambda: REMINDED in release.plugin("show", "by-hand", *there), what="it waits"
+        lambda: REMINDED in release.perdure(tmp_path, "show", "by-hand", *there), what="it waits"
     )
 
     # As docs/how-to/move-or-rebuild-a-store.md has it.
@@ -158,15 +160,17 @@ def test_the_whole_store_is_exported_and_imported_to_a_new_volume(
     team.patch(f"workerpool/{POOL}", {"spec": stop})
     team.wait_for_no_worker(POOL)
     file = tmp_path / "store.jsonl"
-    announce(release.plugin("history", "export", "--all-namespaces", "--file", str(file)))
+    announce(
+        release.perdure(tmp_path, "history", "export", "--all-namespaces", "--file", str(file))
+    )
     calls = calls_of(save_ledger(team, tmp_path))
-    release.lose_volume()
-    release.upgrade()
-    announce(release.plugin("history", "import", str(file)))
+    with release.without_volume():
+        pass
+    announce(release.perdure(tmp_path, "history", "import", str(file)))
     team.patch(f"workerpool/{POOL}", {"spec": {"scaling": {"mode": None}, "replicas": None}})
 
-    release.plugin("signal", "by-hand", "warehouse_answered", "-i", "true", *there)
-    result = json.loads(release.plugin("result", "by-hand", "-o", "json", *there))
+    release.perdure(tmp_path, "signal", "by-hand", "warehouse_answered", "-i", "true", *there)
+    result = json.loads(release.perdure(tmp_path, "result", "by-hand", "-o", "json", *there))
     assert result["tracking"] == f"track_{BY_HAND}"
     kinds = {number: kind for number, (kind, _) in WAITING.items()}
     finish(team, {**kinds, TOO_LONG: ORDER})

@@ -74,6 +74,13 @@ def own_scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         _show_logs(scene)
 
 
+@pytest.fixture
+def new_scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """A second scene that starts its own server: runs may go there."""
+    with Scene(tmp_path_factory.mktemp("new")) as scene:
+        yield scene
+
+
 def _name(request: pytest.FixtureRequest) -> str:
     return re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:63]
 

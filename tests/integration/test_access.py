@@ -22,10 +22,11 @@ from perdure.protocol import messages as msg
 from perdure.protocol import verbs as vb
 from perdure.protocol.placements import Placement
 from perdure.worker import Worker, WorkerRefusedError
-from perdure_operator.server import streams
+from perdure_operator.server import gates, streams
 from perdure_operator.server.app import build_app
 from perdure_operator.server.certificates import CertificateError, Certificates
 from perdure_operator.server.gates import KubernetesGate
+from perdure_operator.server.remembering import Keeping
 from support.hosts import World
 from support.pki import AUTHORITY, write_pair
 from support.processes import Server
@@ -208,6 +209,86 @@ async def test_a_worker_that_loses_its_right_is_sent_away(
         place.reviewer.rules.clear()
         with pytest.raises(WorkerRefusedError, match="ann may not create"):
             await asyncio.wait_for(running, 15)  # what the gate remembers lasts for ten
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tokens and rights are looked at again at once, and no verdict is remembered."""
+    monkeypatch.setattr(streams, "RIGHTS_INTERVAL", 0.1)
+    monkeypatch.setattr(gates, "Keeping", lambda **_: Keeping(good=0, bad=0))
+
+
+async def wait_for_workers(place: Place, client: Client, count: int) -> None:
+    async def found() -> int:
+        answer = await client.service.call(vb.QueuesRequest(namespace="shop"))
+        return sum(len(queue.workers) for queue in answer.queues)
+
+    async with asyncio.timeout(15):
+        while await found() != count:
+            await asyncio.sleep(0.02)
+
+
+async def test_a_connection_ends_with_the_token_that_it_was_made_with(
+    tmp_path: Path, quick: None
+) -> None:
+    async with (
+        a_place(tmp_path, *EDIT, ("old", "*", "*", "shop")) as place,
+        await place.client("ann") as ann,
+        await place.client("old") as client,
+    ):
+        place.reviewer.users.add("old")
+        running = asyncio.create_task(Worker(client, task_queue="q", workflows=[Greeting]).run())
+        await wait_for_workers(place, ann, 1)
+        place.reviewer.users.discard("old")  # expired, or its pod is gone
+        await wait_for_workers(place, ann, 0)
+        assert not running.done(), "it tries to come back"
+        place.reviewer.users.add("old")
+        await wait_for_workers(place, ann, 1)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_worker_whose_token_is_renewed_stays_connected(tmp_path: Path, quick: None) -> None:
+    file = tmp_path / "token"
+    file.write_text("first")
+    async with (
+        a_place(tmp_path) as place,
+        await place.client("ann") as ann,
+        await place.client(TokenFile(file)) as client,
+    ):
+        # Two tokens of one account.
+        place.reviewer.aliases |= {"first": "ann", "second": "ann"}
+        running = asyncio.create_task(Worker(client, task_queue="q", workflows=[Greeting]).run())
+        await wait_for_workers(place, ann, 1)
+        before = (await ann.service.call(vb.QueuesRequest(namespace="shop"))).queues
+        shown = place.reviewer.asked.count("token second for perdure")
+        file.write_text("second")
+        async with asyncio.timeout(15):
+            while place.reviewer.asked.count("token second for perdure") == shown:
+                await asyncio.sleep(0.02)
+        del place.reviewer.aliases["first"]
+        await asyncio.sleep(0.5)
+        assert (await ann.service.call(vb.QueuesRequest(namespace="shop"))).queues == before
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_connection_is_not_taken_over_with_somebody_elses_token(
+    tmp_path: Path, quick: None
+) -> None:
+    async with a_place(tmp_path) as place, await place.client("ann") as ann:
+        async with aiohttp.ClientSession() as session:
+            headers = {"Authorization": "Bearer ann"}
+            async with session.ws_connect(
+                place.address + "/api/v1/stream", headers=headers, ssl=TRUST.context()
+            ) as socket:
+                hello = msg.Hello(worker_id="w", identity="w", namespace="shop", task_queue="q")
+                await socket.send_bytes(msg.encode_frame([hello, msg.NewToken(token="bob")]))
+                async with asyncio.timeout(15):
+                    while (await socket.receive()).type is aiohttp.WSMsgType.BINARY:
+                        pass
+                assert socket.close_code == aiohttp.WSCloseCode.POLICY_VIOLATION
+        await wait_for_workers(place, ann, 0)
 
 
 async def test_a_worker_cannot_pass_for_one_of_another_namespace(tmp_path: Path) -> None:

@@ -272,6 +272,44 @@ async def test_a_suspended_run_begins_no_item_until_it_is_resumed(scene: Scene) 
     assert counted(notes, "begin") == Counter(range(30))
 
 
+async def test_a_run_that_was_terminated_is_retried_without_what_was_acknowledged(
+    scene: Scene,
+) -> None:
+    gate = str(scene.folder / "gate")
+    async with played(scene, count=40, gates={39: gate}) as (client, handle, notes):
+        await eventually(lambda: _with_closed(client, handle, 39))
+        await handle.terminate("a mistake")
+        Path(gate).touch()
+        await handle.retry()
+        assert await client.get_workflow_handle("fan").result() == [
+            2 * number for number in range(40)
+        ]
+    assert counted(notes, "begin") == Counter(range(40)) + Counter([39])
+
+
+async def test_a_half_done_batch_that_goes_on_elsewhere_does_no_acknowledged_item_again(
+    own_scene: Scene, new_scene: Scene
+) -> None:
+    gate, file = str(own_scene.folder / "gate"), own_scene.folder / "store.jsonl"
+    own_scene.start_server()
+    async with played(own_scene, count=40, gates={39: gate}) as (client, handle, notes):
+        await eventually(lambda: _with_closed(client, handle, 39))
+        exported = await own_scene.perdure_async("history", "export", "fan", "--file", file)
+        assert exported.code == 0, exported.err
+    own_scene.server.stop()
+
+    new_scene.start_server()
+    imported = await new_scene.perdure_async("history", "import", file)
+    assert imported.code == 0, imported.err
+    Path(gate).touch()
+    new_scene.start_worker(CODE)
+    async with new_scene.client() as client:
+        result = await client.get_workflow_handle("fan").result()
+    assert result == [2 * number for number in range(40)]
+    assert set(counted(notes, "begin")) == set(range(40))
+    assert [number for number, times in counted(notes, "begin").items() if times > 1] == [39]
+
+
 # --- seen from outside ------------------------------------------------------------------------
 
 
@@ -282,7 +320,7 @@ async def test_show_has_a_line_for_a_portion_and_says_how_far_a_batch_is(scene: 
         await eventually(lambda: _with_closed(client, handle, 99))
         told = await scene.perdure_async("show", "fan")
         assert told.out.splitlines()[-1] == (
-            "work: 99 of 100 items (1 failed), 1 running, last failure: NotYet: item 98 fails"
+            "work: 99 of 100 items (1 failed: 98), 1 running, last failure: NotYet: item 98 fails"
         )
         Path(gate).touch()
         await handle.result()
@@ -293,8 +331,9 @@ async def test_show_has_a_line_for_a_portion_and_says_how_far_a_batch_is(scene: 
         lines[3]
         == "BatchItemsClosed: work: 100 items, 1 failed (NotYet: item 98 fails); 100 of 100"
     )
-    assert lines[4] == "BatchCompleted: work: 99 succeeded, 1 failed"
-    assert len(lines) == 6
+    assert lines[4] == "BatchCompleted: work: 99 succeeded, 1 failed (items 98)"
+    assert told.out.splitlines()[5] == "    item 98: NotYet: item 98 fails"
+    assert len(lines) == 7
 
 
 # --- the example ------------------------------------------------------------------------------

@@ -114,6 +114,21 @@ def test_a_namespaced_operator_works_in_its_namespace_and_sees_no_other(
     assert may(cluster, narrow, "watch", "workflows.perdure.dev", narrow)
     assert not may(cluster, narrow, "create", "jobs.batch", "default")
     assert not may(cluster, narrow, "watch", "workflows.perdure.dev", "default")
+    review = "localsubjectaccessreviews.authorization.k8s.io"
+    assert may(cluster, narrow, "create", review, narrow)
+    assert not may(cluster, narrow, "create", review, "default")
+    assert not may(cluster, narrow, "create", "tokenreviews.authentication.k8s.io", narrow)
+
+
+def test_of_secrets_the_server_reads_its_own_alone(cluster: Cluster, wide: str) -> None:
+    assert may(cluster, wide, "patch", "secrets/perdure-server-certificate", wide)
+    for verb, which in (
+        ("get", "secrets/another"),
+        ("list", "secrets"),
+        ("create", "secrets"),
+        ("delete", "secrets/perdure-server-certificate"),
+    ):
+        assert not may(cluster, wide, verb, which, wide)
 
 
 def test_who_may_edit_a_namespace_may_edit_the_custom_resources(
@@ -143,15 +158,11 @@ def test_the_claim_outlives_the_release(cluster: Cluster) -> None:
         assert install(cluster, namespace, "namespaced=true")
 
 
-def test_a_secured_install_keeps_its_certificate_and_lets_workers_in_where_it_says(
+def test_where_it_is_granted_workers_are_let_in_where_it_says(
     cluster: Cluster,
 ) -> None:
     with cluster.namespace("chart") as namespace, cluster.namespace("shop") as shop:
-        values = ("tls.enabled=true", "auth.mode=kubernetes", f"auth.workerNamespaces={{{shop}}}")
-        install(cluster, namespace, *values)
-        before = cluster.get("secret", "perdure-server-tls", namespace=namespace)["data"]
-        install(cluster, namespace, *values)
-        assert cluster.get("secret", "perdure-server-tls", namespace=namespace)["data"] == before
+        install(cluster, namespace, "auth.workers=Granted", f"auth.workerNamespaces={{{shop}}}")
         cluster.eventually(
             lambda: len(cluster.get("pods", namespace=namespace)["items"]) == 1,
             what="the pod of the Deployment",

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-
-import pytest
 
 from perdure.client import Client, WorkflowExecutionStatus
 from support.scenes import Scene, lines_of, names_of
@@ -43,13 +40,6 @@ CODE = """
             await workflow.sleep(0.2)
             return [paid, await workflow.execute_activity(charge, args=[ledger, "ship"], **QUICK)]
 """
-
-
-@pytest.fixture
-def new_scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    """Where the runs go."""
-    with Scene(tmp_path_factory.mktemp("new")) as scene:
-        yield scene
 
 
 async def test_a_half_done_order_finishes_elsewhere_and_is_charged_once(

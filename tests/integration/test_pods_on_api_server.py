@@ -206,6 +206,76 @@ def test_a_registered_activity_runs_in_a_pod_of_its_own(operator: Operator) -> N
     operator.eventually(lambda: len(operator.items("jobs")) == 1, "only the pool's Job is left")
 
 
+def test_a_registered_activity_of_an_old_run_runs_in_its_own_pod_with_the_old_code(
+    operator: Operator, tmp_path: Path
+) -> None:
+    first, pool = tmp_path / "first", a_pool(code={"configMap": "code"})
+    first.mkdir()
+    (first / "pinned.py").write_text(PINNED)
+    operator.apply(code_of(PINNED), pool)
+    operator.apply(manifest_of("Workflow", "pinned", type="Pinned", workerPool="orders"))
+    job = pool_job(operator)
+    operator.start_worker(job, folder=first)
+    operator.eventually(
+        lambda: bool(operator.get("workflow", "pinned")["status"].get("currentStep")),
+        "its code has run",
+    )
+    was = operator.get("workerpool", "orders")["status"]["version"]
+    operator.apply(code_of(PINNED.replace("version 1", "version 2")))
+    operator.eventually(
+        lambda: operator.get("workerpool", "orders")["status"]["version"] != was, "a new version"
+    )
+
+    operator.patch("workflow", "pinned", {"spec": {"signals": [{"id": "1", "name": "go"}]}})
+    own = job_of_attempt(operator, 1)
+    volumes = own["spec"]["template"]["spec"]["volumes"]
+    (code,) = (each["configMap"]["name"] for each in volumes if each["name"] == "code")
+    copy = operator.get("configmap", code)
+    (first / "pinned.py").write_text(copy["data"]["pinned.py"])
+    operator.start_worker(own, folder=first)
+
+    assert complete(operator, "workflow/pinned")["result"] == "version 1"
+
+
+PINNED = """
+from datetime import timedelta
+
+from perdure import activity, workflow
+from perdure.common import Pod
+
+
+@activity.defn
+def which() -> str:
+    return "version 1"
+
+
+@workflow.defn
+class Pinned:
+    def __init__(self) -> None:
+        self.gone = False
+
+    @workflow.signal
+    def go(self) -> None:
+        self.gone = True
+
+    @workflow.run
+    async def run(self) -> str:
+        await workflow.sleep(0.1)
+        await workflow.wait_condition(lambda: self.gone, timeout=3600)
+        limit = timedelta(minutes=5)
+        return await workflow.execute_activity(which, start_to_close_timeout=limit, pod=Pod())
+"""
+
+
+def code_of(text: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "code"},
+        "data": {"pinned.py": text},
+    }
+
+
 def test_a_worker_of_its_own_that_dies_before_it_takes_the_task_fails_the_attempt(
     operator: Operator,
 ) -> None:

@@ -5,6 +5,7 @@ Installed for the cluster, and for one namespace without any cluster role.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import ssl
@@ -150,6 +151,35 @@ async def test_tokens_that_are_not_for_this_server_are_refused(
     assert found == dict.fromkeys(bad, "Unauthorized")
     log = installed.server.log.read_text()
     assert not [key for key in bad.values() if key in log and key != "garbage"]
+
+
+async def test_a_token_of_a_pod_that_is_gone_is_refused_where_the_api_server_is_asked(
+    installed: Installed,
+) -> None:
+    """For one namespace it is good until it expires: that is what doing without a role costs."""
+    cluster, shop = installed.cluster, installed.namespace
+    edit(cluster, shop, "dan")
+    secure = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "leaver"},
+        "spec": {
+            "serviceAccountName": "dan",
+            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [{"name": "main", "image": "none", "securityContext": secure}],
+        },
+    }
+    cluster.apply(pod, namespace=shop)
+    bound = ("--audience=perdure", "--bound-object-kind=Pod", "--bound-object-name=leaver")
+    key = token(cluster, shop, "dan", *bound)
+    request = vb.ListRequest(namespace=shop)
+    assert await installed.outcome(key, request) == "ok"
+
+    cluster.kubectl("delete", "pod", "leaver", "-n", shop, "--force", "--grace-period=0")
+    is_wide = installed.server.log.parent.name.startswith("wide")
+    await asyncio.sleep(11)  # a verdict is remembered for ten seconds
+    assert await installed.outcome(key, request) == ("Unauthorized" if is_wide else "ok")
 
 
 async def test_the_operators_account_may_do_what_it_asks_of_the_server(

@@ -97,23 +97,22 @@ class Release:
         changed = [word for value in values for word in ("--set", value)]
         self.cluster.helm("upgrade", "perdure", str(CHART), *options, *changed)
 
-    def lose_volume(self) -> None:
-        """Take the store's volume away with the pod, at once; no server can start then."""
+    @contextmanager
+    def without_volume(self, *values: str) -> Iterator[None]:
+        """Take the store's volume away with the pod, at once; on exit there is an empty one."""
         claim = self.cluster.get("pvc/perdure", namespace=self.namespace)["metadata"]["uid"]
         self.kubectl("delete", "pvc/perdure", "--wait=false")
         pod = self.pod()["metadata"]["name"]
         self.kubectl("delete", "pod", pod, "--force", "--grace-period=0")
         self.cluster.eventually(lambda: claim not in self._claims(), what="the claim is gone")
+        try:
+            yield
+        finally:
+            self.upgrade(*values)
 
     def _claims(self) -> list[str]:
         found = self.cluster.get("pvc", namespace=self.namespace)["items"]
         return [each["metadata"]["uid"] for each in found]
-
-    def plugin(self, *words: str) -> str:
-        """Type ``kubectl perdure`` as who has all rights, and return what it printed."""
-        program = Path(sys.executable).with_name("kubectl-perdure")
-        options = ["--server-namespace", self.namespace, "--context", self.cluster.context]
-        return run([program, *words, *options], env={"KUBECONFIG": str(self.cluster.kubeconfig)})
 
     def logs(self) -> str:
         """Return what server and operator have said, the containers before these included."""

@@ -136,7 +136,7 @@ def check_errand(kind: Kind, number: str, ledger: Path, history: list[HistoryEve
         check_effects(ledger, number, history)
     else:
         assert set(calls) == set(kind.effects), (kind.type, number, sorted(calls))
-        recorded = recorded_attempts(history)
+        recorded = _recorded_attempts(history)
         keys = {effect: {each["key"] for each in entries} for effect, entries in calls.items()}
         assert sorted(key for each in keys.values() for key in each) == sorted(recorded), keys
         for entries in calls.values():
@@ -160,7 +160,7 @@ def check_result(kind: Kind, status: Status) -> None:
             assert len(status["result"]) == code.ITEMS
 
 
-def recorded_attempts(history: list[HistoryEvent]) -> dict[str, int]:
+def _recorded_attempts(history: list[HistoryEvent]) -> dict[str, int]:
     """Return the attempt whose result history has, by idempotency key."""
     (first, *_), found = history, {}
     assert isinstance(first.event, ev.WorkflowStarted)
@@ -178,6 +178,14 @@ def recorded_attempts(history: list[HistoryEvent]) -> dict[str, int]:
                     assert f"{run_id}:{seq}.{item.index}" not in found, "recorded twice"
                     found[f"{run_id}:{seq}.{item.index}"] = _number(item.result)
     return found
+
+
+def recorded_keys(history: list[HistoryEvent]) -> set[str]:
+    """Return the idempotency keys of activities whose result history has."""
+    (first, *_) = history
+    assert isinstance(first.event, ev.WorkflowStarted)
+    done = (each.event for each in history if isinstance(each.event, ev.ActivityCompleted))
+    return {f"{first.event.run_id}:{each.seq}" for each in done}
 
 
 def _number(payload: Payload | None) -> int:

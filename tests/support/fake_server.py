@@ -226,6 +226,7 @@ class FakeServer:
                 task_queue=request.task_queue,
                 run_id=run.run_id,
                 request_id=request.request_id,
+                input=request.input,
             )
         )
         self.runs.append(run)

@@ -196,10 +196,10 @@ _NOT_A_DURATION = "should match '^([0-9]{1,9}(ms|d|h|m|s)){1,5}$'"
 REFUSED: Mapping[str, Refused] = {
     "schedule-of-no-time": _refused(_schedule(cron=None), "say when: give cron"),
     "schedule-with-a-cron-field-too-few": _refused(
-        _schedule(cron=["0 9 * *"]), "spec.cron[0] in body should match", "spec.cron.0"
+        _schedule(cron=["0 9 * *"]), "spec.cron[0]", "write minute, hour"
     ),
     "schedule-with-a-minute-too-late": _refused(
-        _schedule(cron=["60 9 * * *"]), "spec.cron[0] in body should match", "spec.cron.0"
+        _schedule(cron=["60 9 * * *"]), "spec.cron[0]", "write minute, hour"
     ),
     "schedule-on-a-day-that-never-comes": Refused(
         manifest=_schedule(cron=["0 9 31 2 *"]),

@@ -17,14 +17,17 @@ class FakeReviewer:
         self.users = set(users)
         self.named: set[tuple[str, str]] = set()
         """Users and the names of objects that they may do all with."""
+        self.aliases: dict[str, str] = {}
+        """Further tokens, and whose they are."""
         self.asked: list[str] = []
         self.is_away = False
 
     async def review_token(self, token: str, audience: str) -> TokenVerdict:
         self._ask(f"token {token} for {audience}")
-        if token not in self.users:
+        user = self.aliases.get(token, token)
+        if user not in self.users:
             return TokenVerdict(identity=None, reason="it has expired")
-        return TokenVerdict(identity=Identity(username=token))
+        return TokenVerdict(identity=Identity(username=user))
 
     async def review_right(self, identity: Identity, right: Right) -> RightVerdict:
         resource = f"{right.resource}/{right.subresource}".rstrip("/")

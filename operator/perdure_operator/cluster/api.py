@@ -176,7 +176,8 @@ class KubernetesCluster:
             kind=kind.plural,
             method="POST",
             path=kind.path(manifest["metadata"]["namespace"]),
-            query={"fieldManager": FIELD_MANAGER},
+            # A field that there is not is a mistake in somebody's template: it must not go unsaid.
+            query={"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"},
             body=manifest,
         )
         return await self._call(request) or {}

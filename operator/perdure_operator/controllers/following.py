@@ -16,7 +16,8 @@ from perdure.protocol.verbs import (
     RunChange,
     WatchRequest,
 )
-from perdure_operator.cluster import WORKER_POOLS, WORKFLOWS, ObjectRef
+from perdure_operator.cluster import ACTIVITIES, WORKER_POOLS, WORKFLOWS, ObjectRef
+from perdure_operator.controllers.activities.observing import ID_PREFIX
 from perdure_operator.controllers.keys import RUNS, Key
 from perdure_operator.controllers.lanes import Sink
 from perdure_operator.controllers.server import ServerError
@@ -127,9 +128,13 @@ class Follower:
             self._queue.add(Key(RUNS, ref), delay=delay)
 
     def _suspect(self, change: RunChange) -> None:
-        """Have a Workflow looked at that may be over no more: somebody has retried its run."""
-        if change.status.is_open and change.kind == "workflow":
-            key = Key(WORKFLOWS, ObjectRef(namespace=change.namespace, name=change.workflow_id))
+        """Have an object looked at that may be over no more: somebody has retried its run."""
+        kind, name = WORKFLOWS, change.workflow_id
+        if change.kind == "activity":
+            kind, name = ACTIVITIES, name.removeprefix(ID_PREFIX)
+        is_of_object = kind is WORKFLOWS or name != change.workflow_id
+        if change.status.is_open and is_of_object:
+            key = Key(kind, ObjectRef(namespace=change.namespace, name=name))
             self._world.roster.suspect(key)
             self._queue.add(key)
 

@@ -184,7 +184,6 @@ async def serve_term(
         )
         world = build_world(cluster, server, poster, options)
         lanes = Lanes()
-        metrics.watch_queue(lambda: lanes.ready, lambda: len(lanes), lambda: lanes.oldest)
         intake = Intake(world, lanes, metrics.watch_event)
         # kopf comes last: when it ends it ends every task that was begun after it.
         parts = [
@@ -195,7 +194,8 @@ async def serve_term(
             CodeWatcher(cluster, world.pools, lanes).watch(),
             _watch(options, intake, leadership.stop),
         ]
-        await until_one_ends([asyncio.create_task(part) for part in parts])
+        with metrics.acting(lambda: lanes.ready, lambda: len(lanes), lambda: lanes.oldest):
+            await until_one_ends([asyncio.create_task(part) for part in parts])
 
 
 def open_service(options: Options, token: FencingToken | None = None) -> Service:

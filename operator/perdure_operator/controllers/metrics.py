@@ -10,8 +10,16 @@ from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from perdure_operator.model import KINDS
+
 FOLLOWED = ("runs", "queues")
 """What the operator follows at the server, by long polls that end after 20 s at the latest."""
+
+
+RESULTS = ("done", "blocked", "gone", "conflict", "not-leading", "error", "bug")
+"""How a look at an object ends; one that is broken off by the operator's end is ``stopped``."""
+NOTICES = ("sent", "merged", "dropped", "failed")
+"""What becomes of a notice."""
 
 
 @dataclass(slots=True)
@@ -19,7 +27,11 @@ class Attempt:
     """One reconcile, while it is going on."""
 
     result: str = "stopped"
-    """How it ended: done, blocked, gone, conflict, not-leading, error or bug."""
+    """One of :data:`RESULTS` once it has ended."""
+
+
+def _nothing() -> float:
+    return 0.0
 
 
 class Metrics:
@@ -91,7 +103,7 @@ class Metrics:
             "1 while this operator leads and may change anything, 0 while it stands by.",
             registry=self._registry,
         )
-        self._heard = dict.fromkeys(FOLLOWED, clock())
+        self._heard: dict[str, float] = {}
         for what in FOLLOWED:
             self._follow_age.labels(what).set_function(partial(self._silence, what))
         self._queue_scheduled = Gauge(
@@ -100,8 +112,18 @@ class Metrics:
             registry=self._registry,
         )
 
+        self._begin_at_zero()
+
+    def _begin_at_zero(self) -> None:
+        """Show what has not happened yet, or else its first time is no increase to Prometheus."""
+        for kind in KINDS:
+            for result in RESULTS:
+                self._reconciles.labels(kind.name, result)
+        for became in NOTICES:
+            self._notices.labels(became)
+
     def _silence(self, what: str) -> float:
-        return self._clock() - self._heard[what]
+        return self._clock() - self._heard[what] if what in self._heard else 0.0
 
     @contextmanager
     def reconciling(self, kind: str) -> Iterator[Attempt]:
@@ -130,13 +152,32 @@ class Metrics:
         """Count a call to the Perdure server."""
         self._server_calls.labels(verb, code).inc()
 
-    def watch_queue(
+    @contextmanager
+    def acting(
+        self,
+        depth: Callable[[], float],
+        scheduled: Callable[[], float],
+        oldest: Callable[[], float],
+    ) -> Iterator[None]:
+        """Show how full the work queue is and how long the server is silent.
+
+        Outside, while the operator stands by, both are 0: another one acts, and what was left
+        undone is no longer this one's.
+        """
+        self._heard = dict.fromkeys(FOLLOWED, self._clock())
+        self._show_queue(depth, scheduled, oldest)
+        try:
+            yield
+        finally:
+            self._heard = {}
+            self._show_queue(_nothing, _nothing, _nothing)
+
+    def _show_queue(
         self,
         depth: Callable[[], float],
         scheduled: Callable[[], float],
         oldest: Callable[[], float],
     ) -> None:
-        """Show how full the work queue is, whenever somebody asks."""
         self._queue_oldest.set_function(oldest)
         self._queue_depth.set_function(depth)
         self._queue_scheduled.set_function(scheduled)

@@ -100,7 +100,7 @@ def _upon(action: Action, planned: Manifest, body: Manifest) -> Action:
     A status is written onto the version that it was planned on. When all that has changed since
     is what this plan wrote itself, that is the version now; otherwise the conflict stands.
     """
-    if not isinstance(action, WriteStatus) or body is planned:
+    if not isinstance(action, WriteStatus):
         return action
     is_same = body["metadata"].get("generation") == planned["metadata"].get("generation")
     if not is_same or body.get("status") != planned.get("status"):

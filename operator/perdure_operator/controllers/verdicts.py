@@ -40,7 +40,7 @@ class Say:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """One entry a condition; None leaves the condition out."""
+    """One entry a condition; None leaves the condition out, and so does what rules it out."""
 
     ready: Say
     reconciling: Say | None = None
@@ -55,7 +55,8 @@ class Verdict:
         """Return the conditions; what did not change keeps its time."""
         said = {
             ConditionType.READY: self.ready,
-            ConditionType.RECONCILING: self.reconciling,
+            # kstatus takes the first that it meets: what is stalled would seem to go on for ever.
+            ConditionType.RECONCILING: None if self.stalled else self.reconciling,
             ConditionType.STALLED: self.stalled,
             ConditionType.COMPLETE: self.complete,
             ConditionType.FAILED: self.failed,

@@ -102,9 +102,10 @@ def fail(
                 ev.ActivityCanceled(seq=activity.seq, details=failure.info.details),
             )
         )
-    state = _why_not_retried(scheduled, activity, failure, now)
+    again = now + _delay(scheduled.retry_policy, activity, failure)
+    state = _why_not_retried(scheduled, activity, failure, again)
     if state is None:
-        return _retry(scheduled, activity, failure, now)
+        return _retry(scheduled, activity, failure, again)
     return Closed(
         (
             _started(activity),
@@ -122,7 +123,7 @@ def lose_worker(
     """
     gone = f"worker lost: {activity.identity or activity.worker_id} was gone before it reported"
     failure = _timeout(TimeoutKind.HEARTBEAT, why or gone, activity.heartbeat_details)
-    return _time_out_attempt(scheduled, activity, failure, now, delay=0)
+    return _time_out_attempt(scheduled, activity, failure, again=now)
 
 
 def request_cancel(activity: OpenActivity) -> OpenActivity | Closed:
@@ -160,13 +161,15 @@ def look(
         now >= activity.started + scheduled.start_to_close_timeout
     ):
         failure = _timeout(TimeoutKind.START_TO_CLOSE, "start-to-close timeout passed", ())
-        return _time_out_attempt(scheduled, activity, failure, now)
+        again = now + _delay(scheduled.retry_policy, activity, failure)
+        return _time_out_attempt(scheduled, activity, failure, again)
     beaten = activity.heartbeat or activity.started
     if scheduled.heartbeat_timeout and now >= beaten + scheduled.heartbeat_timeout:
         failure = _timeout(
             TimeoutKind.HEARTBEAT, "heartbeat timeout passed", activity.heartbeat_details
         )
-        return _time_out_attempt(scheduled, activity, failure, now)
+        again = now + _delay(scheduled.retry_policy, activity, failure)
+        return _time_out_attempt(scheduled, activity, failure, again)
     return activity
 
 
@@ -184,15 +187,14 @@ def _time_out_attempt(
     scheduled: ev.ActivityScheduled,
     activity: OpenActivity,
     failure: Failure,
-    now: Millis,
-    delay: Millis | None = None,
+    again: Millis,
 ) -> OpenActivity | Closed:
     if activity.cancel_requested:
         # Nobody wants it any more, and whoever could have said so is gone.
         return Closed((_started(activity), ev.ActivityCanceled(seq=activity.seq)))
-    state = _why_not_retried(scheduled, activity, failure, now)
+    state = _why_not_retried(scheduled, activity, failure, again)
     if state is None:
-        return _retry(scheduled, activity, failure, now, delay)
+        return _retry(scheduled, activity, failure, again)
     return _time_out(activity, failure, state)
 
 
@@ -210,8 +212,9 @@ def _nobody_began(scheduled: ev.ActivityScheduled, activity: OpenActivity) -> st
 
 
 def _why_not_retried(
-    scheduled: ev.ActivityScheduled, activity: OpenActivity, failure: Failure, now: Millis
+    scheduled: ev.ActivityScheduled, activity: OpenActivity, failure: Failure, again: Millis
 ) -> RetryState | None:
+    """Return why there is no other attempt, which would begin at ``again``, if there is none."""
     policy = scheduled.retry_policy
     if activity.cancel_requested:
         return RetryState.CANCEL_REQUESTED
@@ -220,7 +223,7 @@ def _why_not_retried(
     if policy.maximum_attempts and activity.attempt >= policy.maximum_attempts:
         return RetryState.MAXIMUM_ATTEMPTS_REACHED
     whole = _expires(scheduled, activity)
-    if whole is not None and now + _delay(policy, activity, failure) >= whole:
+    if whole is not None and again >= whole:
         return RetryState.TIMEOUT
     return None
 
@@ -245,15 +248,9 @@ def _delay(policy: RetryPolicy, activity: OpenActivity, failure: Failure) -> Mil
 
 
 def _retry(
-    scheduled: ev.ActivityScheduled,
-    activity: OpenActivity,
-    failure: Failure,
-    now: Millis,
-    delay: Millis | None = None,
+    scheduled: ev.ActivityScheduled, activity: OpenActivity, failure: Failure, again: Millis
 ) -> OpenActivity:
-    if delay is None:
-        delay = _delay(scheduled.retry_policy, activity, failure)
-    visible = min(NEVER, now + delay)
+    visible = min(NEVER, again)
     return msgspec.structs.replace(
         activity,
         visible=visible,

@@ -195,10 +195,12 @@ def move_before_end(run: Run, events: Sequence[Event]) -> list[Event]:
     """
     if not events or not isinstance(events[-1], ev.CLOSING_EVENTS):
         return []
-    moved = {each.seq for each in events if isinstance(each, ev.BatchItemsClosed)}
-    return [
-        event for seq, batch in run.batches.items() if seq not in moved for event in _move(batch)
-    ]
+    return move_all(run, {each.seq for each in events if isinstance(each, ev.BatchItemsClosed)})
+
+
+def move_all(run: Run, but: Collection[int] = ()) -> list[Event]:
+    """All results that wait in rows go into history, but those of batches in ``but``."""
+    return [event for seq, batch in run.batches.items() if seq not in but for event in _move(batch)]
 
 
 def move_told(run: Run, through: int, but: Collection[int] = ()) -> list[Event]:

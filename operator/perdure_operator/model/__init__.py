@@ -44,17 +44,15 @@ from perdure_operator.model.resources import (
 )
 from perdure_operator.model.schedule import (
     ActiveWorkflow,
-    Backfill,
     BackfillProgress,
     BufferedStart,
     FailurePause,
-    OverlapPolicy,
     Schedule,
     SchedulePhase,
     ScheduleSpec,
     ScheduleStatus,
-    Trigger,
 )
+from perdure_operator.model.schedule_requests import Backfill, OverlapPolicy, Trigger
 from perdure_operator.model.schedule_times import Calendar, CalendarRange, Interval
 from perdure_operator.model.workerpool import (
     MAX_SHOWN_VERSIONS,

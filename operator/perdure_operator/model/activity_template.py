@@ -11,7 +11,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from perdure_operator.model.fields import AnyObject, ObjectName, SpecModel, UniqueBy
+from perdure_operator.model.fields import (
+    AnyObject,
+    ImageName,
+    ObjectName,
+    SpecModel,
+    UniqueBy,
+)
+from perdure_operator.model.pod_templates import NamedObject, PodTemplate
 from perdure_operator.model.workerpool import EnvVar, ImagePullPolicy
 
 MAIN_CONTAINER = "main"
@@ -24,7 +31,7 @@ Word = Annotated[str, Field(max_length=32768)]
 class ActivityTemplate(SpecModel):
     """A pod for each attempt of an activity."""
 
-    image: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
+    image: ImageName | None = None
     """The container's image. With a type, and without it: the pool's."""
     image_pull_policy: ImagePullPolicy | None = None
     """When a node fetches the image. Without it: Always for the tag latest, else IfNotPresent."""
@@ -38,7 +45,7 @@ class ActivityTemplate(SpecModel):
     """What the container needs and may take: requests and limits."""
     volume_mounts: Annotated[tuple[AnyObject, ...], Field(max_length=64)] = ()
     """Where the container has the volumes, as in a container of a pod."""
-    volumes: Annotated[tuple[AnyObject, ...], Field(max_length=64)] = ()
+    volumes: Annotated[tuple[NamedObject, ...], Field(max_length=64)] = ()
     """Volumes of the pod, as in a pod."""
     tolerations: Annotated[tuple[AnyObject, ...], Field(max_length=64)] = ()
     """Taints of nodes that the pod tolerates, as in a pod."""
@@ -55,6 +62,6 @@ class ActivityTemplate(SpecModel):
         tuple[Annotated[int, Field(ge=1, le=255)], ...], Field(max_length=64)
     ] = ()
     """Exit codes of the container after which there is no other attempt."""
-    pod: AnyObject | None = None
+    pod: PodTemplate | None = None
     """A pod template (metadata and spec) laid over all of this: a security context, affinity,
     more containers. The activity's own container is named main; with a type it is named worker."""

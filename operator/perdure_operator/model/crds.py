@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from perdure_operator.model.kinds import KINDS, Column, ResourceKind
-from perdure_operator.model.resources import GROUP, VERSION
+from perdure_operator.model.resources import GROUP, NOT_OBSERVED, VERSION
 from perdure_operator.model.structural import Schema, build_structural_schema
 
 _HEADER = "# Generated from perdure_operator.model by python -m perdure_operator.model.crds\n"
@@ -74,6 +74,8 @@ def build_schema(kind: ResourceKind) -> Schema:
     whole = build_structural_schema(kind.model)
     spec = whole["properties"]["spec"]
     status = build_structural_schema(kind.model, defaults=False)["properties"]["status"]
+    # Without it tools that go by kstatus take what nobody has looked at yet for finished.
+    status["default"] = {"observedGeneration": NOT_OBSERVED}
     rules = whole.get("x-kubernetes-validations")
     return {
         "description": whole["description"],

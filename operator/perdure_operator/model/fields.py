@@ -104,6 +104,15 @@ def _longer_than_zero(value: timedelta) -> timedelta:
     return value
 
 
+def written(pattern: str, how: str) -> dict[str, str]:
+    """Return the rule that a text must match ``pattern``; ``how`` tells how to write it."""
+    return cel(f"self.matches(r'{pattern}')", how)
+
+
+_WRITTEN = written(
+    DURATION_PATTERN,
+    "write whole numbers with their units (d, h, m, s, ms), for example 30s, 5m, 1h30m or 30d",
+)
 _DURATION_SCHEMA = {
     "type": "string",
     "pattern": DURATION_PATTERN,
@@ -115,7 +124,7 @@ Duration = Annotated[
     BeforeValidator(_read_duration),
     AfterValidator(_not_negative),
     PlainSerializer(format_duration, return_type=str),
-    WithJsonSchema(_DURATION_SCHEMA),
+    WithJsonSchema(_DURATION_SCHEMA | cel_rules(_WRITTEN)),
 ]
 """A time span, zero allowed, written like ``1h30m``."""
 
@@ -124,7 +133,10 @@ PositiveDuration = Annotated[
     AfterValidator(_longer_than_zero),
     WithJsonSchema(
         _DURATION_SCHEMA
-        | cel_rules(cel("self.matches('[1-9]')", "must be longer than zero, such as 30s or 1h30m"))
+        | cel_rules(
+            _WRITTEN,
+            cel("self.matches('[1-9]')", "must be longer than zero, such as 30s or 1h30m"),
+        )
     ),
 ]
 """A time span longer than zero."""
@@ -152,11 +164,41 @@ AnyObject = Annotated[
 ]
 """Any JSON object, kept as it is."""
 
+_NAME = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+
 ObjectName = Annotated[
     str,
-    Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"),
+    Field(
+        min_length=1,
+        max_length=253,
+        pattern=_NAME,
+        json_schema_extra=cel_rules(
+            written(
+                _NAME,
+                "write the name of an object in the same namespace: lower case letters, digits, "
+                "- and .",
+            )
+        ),
+    ),
 ]
 """The name of another object in the same namespace."""
+
+_IMAGE = r"^[^\s]+$"
+
+ImageName = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=1024,
+        pattern=_IMAGE,
+        json_schema_extra=cel_rules(
+            written(
+                _IMAGE, "write an image without spaces, for example registry.example/orders:1.4"
+            )
+        ),
+    ),
+]
+"""A container's image."""
 
 TypeName = Annotated[str, Field(min_length=1, max_length=255)]
 """The name under which code registered a workflow or an activity."""

@@ -52,11 +52,15 @@ class ObjectMeta(StatusModel):
         return self.deletion_timestamp is not None
 
 
+NOT_OBSERVED = -1
+"""The ``observedGeneration`` that the API server gives a new object."""
+
+
 class ResourceStatus(StatusModel):
     """What the status of every kind has."""
 
-    observed_generation: int | None = Field(default=None, ge=0)
-    """The generation of the spec that this status was written for."""
+    observed_generation: int | None = Field(default=None, ge=NOT_OBSERVED)
+    """The generation of the spec that this status was written for; -1 until it was looked at."""
     conditions: Annotated[tuple[Condition, ...], Field(max_length=32), UniqueBy("type")] = ()
     """Ready, Reconciling, Stalled, WorkersReady; Complete and Failed for what runs to its end."""
 

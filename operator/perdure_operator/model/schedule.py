@@ -13,7 +13,12 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from perdure_operator.model.crons import CRON_MAX_LENGTH, CRON_PATTERN, check_cron
+from perdure_operator.model.crons import (
+    CRON_MAX_LENGTH,
+    CRON_PATTERN,
+    HOW_TO_WRITE,
+    check_cron,
+)
 from perdure_operator.model.fields import (
     AnyJson,
     AnyObject,
@@ -27,10 +32,13 @@ from perdure_operator.model.fields import (
     UniqueBy,
     cel,
     cel_rules,
+    written,
 )
+from perdure_operator.model.labels import check_label
 from perdure_operator.model.policies import WorkflowTimeouts
 from perdure_operator.model.resources import Resource, ResourceStatus
-from perdure_operator.model.schedule_times import BACKWARDS, Calendar, Interval
+from perdure_operator.model.schedule_requests import Backfill, OverlapPolicy, Trigger
+from perdure_operator.model.schedule_times import Calendar, Interval
 from perdure_operator.model.workerpool import WorkerSpec
 from perdure_operator.model.workflow import MAX_ARGUMENTS, DeletionPolicy
 
@@ -45,13 +53,9 @@ SHOWN_ACTIVE = 50
 SHOWN_NEXT = 5
 
 _LONG_NAME = f"the name of a Schedule can have at most {MAX_NAME} characters"
+_NEVER = "endAt lies before startAt, so nothing would ever be due: set it later or leave it out"
 _NO_TIMES = "say when: give cron, intervals or calendars"
 _ONE_WORKER = "give exactly one of workerPool (a WorkerPool's name) and worker (a pool of its own)"
-
-RequestId = Annotated[
-    str, Field(min_length=1, max_length=50, pattern="^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
-]
-"""The id of a trigger or a backfill; it becomes part of Workflows' names."""
 
 
 def _append_only(what: str) -> dict[str, Any]:
@@ -60,13 +64,6 @@ def _append_only(what: str) -> dict[str, Any]:
             "oldSelf.all(old, self.exists(new, new.id == old.id))",
             f"{what} can only be appended: leave those that are there in the list",
         )
-    )
-
-
-def _unchanged(what: str) -> dict[str, str]:
-    return cel(
-        "self == oldSelf",
-        f"a {what} cannot be changed once it is there: append another one with a new id",
     )
 
 
@@ -81,59 +78,6 @@ def _known_zone(name: str) -> str:
     return name
 
 
-class OverlapPolicy(StrEnum):
-    """What happens when it is time and an earlier Workflow of the Schedule is not over."""
-
-    SKIP = "Skip"
-    """Nothing: this time is left out."""
-    BUFFER_ONE = "BufferOne"
-    """One start waits for the end of what runs; further times are left out meanwhile."""
-    BUFFER_ALL = "BufferAll"
-    """Every start waits its turn."""
-    CANCEL_OTHER = "CancelOther"
-    """What runs is canceled, and this one starts when that is over."""
-    TERMINATE_OTHER = "TerminateOther"
-    """What runs is ended without being asked, and this one starts then."""
-    ALLOW_ALL = "AllowAll"
-    """It starts besides."""
-
-
-class Trigger(SpecModel):
-    """One start out of turn."""
-
-    model_config = ConfigDict(json_schema_extra=cel_rules(_unchanged("trigger")))
-
-    id: RequestId
-    """What tells this trigger from all others of this Schedule; each id is done once."""
-    overlap_policy: OverlapPolicy = OverlapPolicy.ALLOW_ALL
-    """What happens if a Workflow of the Schedule is not over."""
-
-
-class Backfill(SpecModel):
-    """Times of the past, or any others, to be done now as if they were due."""
-
-    model_config = ConfigDict(
-        json_schema_extra=cel_rules(
-            cel("timestamp(self.end) >= timestamp(self.start)", BACKWARDS), _unchanged("backfill")
-        )
-    )
-
-    id: RequestId
-    """What tells this backfill from all others of this Schedule; each id is done once."""
-    start: Time
-    """The first instant that may be a firing."""
-    end: Time
-    """The last one."""
-    overlap_policy: OverlapPolicy = OverlapPolicy.BUFFER_ALL
-    """What happens if a Workflow of the Schedule is not over."""
-
-    @model_validator(mode="after")
-    def _runs_forwards(self) -> Backfill:
-        if self.end < self.start:
-            raise ValueError(BACKWARDS)
-        return self
-
-
 class TemplateMetadata(SpecModel):
     """What the Workflows have besides their names."""
 
@@ -141,6 +85,14 @@ class TemplateMetadata(SpecModel):
     """Their labels."""
     annotations: Annotated[dict[str, str], Field(max_length=64)] = Field(default_factory=dict)
     """Their annotations."""
+
+    @model_validator(mode="after")
+    def _can_be_written(self) -> TemplateMetadata:
+        for name, value in self.labels.items():
+            check_label(name, value)
+        for name in self.annotations:
+            check_label(name, "")
+        return self
 
 
 class TemplateSpec(SpecModel):
@@ -186,7 +138,13 @@ class ScheduleSpec(SpecModel):
 
     model_config = ConfigDict(
         json_schema_extra=cel_rules(
-            cel("has(self.cron) || has(self.intervals) || has(self.calendars)", _NO_TIMES)
+            cel("has(self.cron) || has(self.intervals) || has(self.calendars)", _NO_TIMES),
+            cel(
+                "!has(self.startAt) || !has(self.endAt) || "
+                "timestamp(self.startAt) <= timestamp(self.endAt)",
+                _NEVER,
+                field="endAt",
+            ),
         )
     )
 
@@ -194,7 +152,12 @@ class ScheduleSpec(SpecModel):
         tuple[
             Annotated[
                 str,
-                Field(min_length=1, max_length=CRON_MAX_LENGTH, pattern=CRON_PATTERN),
+                # By a rule alone: the pattern is too long to be printed to anybody.
+                Field(
+                    min_length=1,
+                    max_length=CRON_MAX_LENGTH,
+                    json_schema_extra=cel_rules(written(CRON_PATTERN, HOW_TO_WRITE)),
+                ),
                 AfterValidator(check_cron),
             ],
             ...,
@@ -258,6 +221,12 @@ class ScheduleSpec(SpecModel):
     def _has_times(self) -> ScheduleSpec:
         if self.cron is None and self.intervals is None and self.calendars is None:
             raise ValueError(_NO_TIMES)
+        return self
+
+    @model_validator(mode="after")
+    def _begins_before_it_ends(self) -> ScheduleSpec:
+        if self.start_at and self.end_at and self.end_at < self.start_at:
+            raise ValueError(_NEVER)
         return self
 
 

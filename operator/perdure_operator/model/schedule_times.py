@@ -104,6 +104,15 @@ class Calendar(SpecModel):
 class Interval(SpecModel):
     """Every so often, counted from midnight UTC of 1 January 1970."""
 
+    model_config = ConfigDict(
+        json_schema_extra=cel_rules(
+            cel(
+                "!self.every.contains('ms') && (!has(self.offset) || !self.offset.contains('ms'))",
+                "every and offset must be whole seconds: write them without ms",
+            )
+        )
+    )
+
     every: PositiveDuration
     """The time from one firing to the next, in whole seconds."""
     offset: Duration = timedelta()

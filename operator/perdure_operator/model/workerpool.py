@@ -10,11 +10,12 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from perdure_operator.model.fields import (
     AnyObject,
     Clipped,
+    ImageName,
     ObjectName,
     PositiveDuration,
     QueueName,
@@ -23,8 +24,10 @@ from perdure_operator.model.fields import (
     UniqueBy,
     cel,
     cel_rules,
+    written,
 )
 from perdure_operator.model.immutability import immutable
+from perdure_operator.model.pod_templates import PodTemplate
 from perdure_operator.model.resources import Resource, ResourceStatus
 
 POOL_NAME_MAX_LENGTH = 48
@@ -34,13 +37,30 @@ WORKER_CONTAINER = "worker"
 """The container of the pod template that is the worker."""
 
 
+_MODULE = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$"
+_AS_IMPORTED = (
+    "write a module as Python imports it, for example orders.workflows: a file's name without .py, "
+    "dots for slashes, no dashes"
+)
+
+
+def _is_no_file(name: str) -> str:
+    if name.endswith(".py"):
+        raise ValueError(_AS_IMPORTED)
+    return name
+
+
 ModuleName = Annotated[
     str,
     Field(
         min_length=1,
         max_length=255,
-        pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$",
+        pattern=_MODULE,
+        json_schema_extra=cel_rules(
+            written(_MODULE, _AS_IMPORTED), cel("!self.endsWith('.py')", _AS_IMPORTED)
+        ),
     ),
+    AfterValidator(_is_no_file),
 ]
 """A Python module, as an import statement names it."""
 
@@ -145,7 +165,7 @@ class WorkerSpec(SpecModel):
 
     model_config = ConfigDict(json_schema_extra=cel_rules(*_CODE_RULES))
 
-    image: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
+    image: ImageName | None = None
     """The workers' image, made FROM perdure-worker. With code, and without it: the operator's
     default image."""
     image_pull_policy: ImagePullPolicy | None = None
@@ -168,7 +188,7 @@ class WorkerSpec(SpecModel):
     """Environment variables of the workers."""
     service_account_name: ObjectName | None = None
     """The ServiceAccount the workers' pods run as. Without it: the namespace's default one."""
-    template: AnyObject | None = None
+    template: PodTemplate | None = None
     """A pod template (metadata and spec) laid over the one that the operator makes: resources,
     nodeSelector, volumes, more containers. The worker's own container is named worker."""
 

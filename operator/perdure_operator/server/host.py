@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,13 @@ from perdure.protocol.messages import AttemptRef, Hello
 from perdure.protocol.payloads import Millis
 from perdure.protocol.verbs import RunStatus
 from perdure_operator.engine import decisions, placing
-from perdure_operator.engine.transitions import RUN_TIMEOUT_SEQ, Transition
+from perdure_operator.engine.transitions import RUN_TIMEOUT_SEQ, OpenActivity, Transition
 from perdure_operator.server.activity_tasks import ActivityTasks
 from perdure_operator.server.alarms import Alarm, Alarms
 from perdure_operator.server.changes import Changes
 from perdure_operator.server.committing import Committer
 from perdure_operator.server.dispatching import Dispatcher
+from perdure_operator.server.errors import VerbError
 from perdure_operator.server.item_reports import ItemReports
 from perdure_operator.server.keeping import HotRun, Keeper
 from perdure_operator.server.metrics import Metrics
@@ -129,17 +130,10 @@ class Host:
         )
         for row in await self.store.pending_runs():
             self.dispatcher.add_run((row.namespace, row.task_queue), row.run_id, row.build_id)
-        absent: defaultdict[str, set[AttemptRef]] = defaultdict(set)
-        for due in await self.store.started_activities():
-            activity = due.activity
-            if placing.is_taken(activity):
-                continue  # No session is behind it that could be lost.
-            ref = AttemptRef(due.run_id, activity.seq, activity.attempt)
-            absent[activity.worker_id].add(ref)
-        for worker_id, refs in absent.items():
-            self._absent[worker_id] = refs
-            grace = 0 if self.settings.release_leases else self.settings.lease
-            self._spawn(self._lose_later(worker_id, grace))
+        grace = 0 if self.settings.release_leases else self.settings.lease
+        begun = await self.store.started_activities()
+        for worker_id, refs in _by_worker((each.run_id, each.activity) for each in begun).items():
+            self._await_worker(worker_id, refs, grace)
         await self.alarms.start()
         self.is_ready = True
 
@@ -181,8 +175,12 @@ class Host:
         self.metrics.sessions.set(len(self._sessions))
         absent = self._absent.pop(session.worker_id, set())
         session.send(msg.Welcome(lease=self.settings.lease))
-        await self.activity_tasks.adopt(session, hello.held)
-        await self.activity_tasks.lose(session.worker_id, absent - set(hello.held))
+        try:
+            await self.activity_tasks.adopt(session, hello.held)
+            await self.activity_tasks.lose(session.worker_id, absent - set(hello.held))
+        except StoreError:
+            self._await_worker(session.worker_id, absent, self.settings.grace)
+            raise
         self.dispatcher.join(session)
 
     def disconnect(self, session: Session, reason: str = "closed") -> None:
@@ -197,10 +195,7 @@ class Host:
         self.metrics.sessions.set(len(self._sessions))
         self.workflow_tasks.on_session_lost(session)
         self.queries.on_session_lost(session)
-        if session.held_attempts:
-            held = self._absent.setdefault(session.worker_id, set())
-            held.update(session.held_attempts)
-            self._spawn(self._lose_later(session.worker_id, self.settings.grace))
+        self._await_worker(session.worker_id, session.held_attempts, self.settings.grace)
 
     async def on_message(self, session: Session, message: msg.FromWorker) -> None:
         """A worker says something."""
@@ -227,10 +222,18 @@ class Host:
                 session.send(msg.Refused(reason="Hello comes once, at the beginning"))
                 session.break_off()
 
-    async def _lose_later(self, worker_id: str, delay: Millis) -> None:
+    def _await_worker(self, worker_id: str, refs: Set[AttemptRef], delay: Millis) -> None:
+        """A worker is not there that has these attempts: it comes back in time, or loses them."""
+        if refs:
+            absent = self._absent[worker_id] = {*refs, *self._absent.get(worker_id, ())}
+            self._spawn(self._lose_later(worker_id, absent, delay))
+
+    async def _lose_later(self, worker_id: str, refs: set[AttemptRef], delay: Millis) -> None:
         await asyncio.sleep(delay / 1000)
-        refs = self._absent.pop(worker_id, None)
-        while refs:
+        if self._absent.get(worker_id) is not refs:
+            return  # It came back; if it has gone again, it is waited for anew.
+        del self._absent[worker_id]
+        while True:
             try:
                 await self.activity_tasks.lose(worker_id, refs)
             except StoreError as error:
@@ -255,8 +258,7 @@ class Host:
                     log.warning("worker %s was silent for its whole lease", session.identity)
                     self.disconnect(session, "silent")
                     session.break_off()
-                    refs = self._absent.pop(session.worker_id, set())
-                    await self.activity_tasks.lose(session.worker_id, refs)
+                    self._await_worker(session.worker_id, session.held_attempts, 0)
 
     # --- versions --------------------------------------------------------------------------
 
@@ -277,6 +279,17 @@ class Host:
         self.dispatcher.pump(key)
 
     # --- runs ------------------------------------------------------------------------------
+
+    async def settle(self, hot: HotRun) -> None:
+        """Wait until what is known of a run is on disk: memory may be ahead of it.
+
+        Raises:
+            VerbError: it was not recorded.
+        """
+        if hot.commits:
+            await self.committer.flush()
+        if hot.broken:
+            raise VerbError("Unavailable", "what was known of the run was not recorded: try again")
 
     def _set_timers(self, hot: HotRun, transition: Transition) -> None:
         for timer in transition.put_timers:
@@ -311,5 +324,22 @@ class Host:
             self.alarms.set(timer.fires, Alarm.TIMER, hot.run_id, timer.seq)
         if hot.run.deadline is not None:
             self.alarms.set(hot.run.deadline, Alarm.TIMER, hot.run_id, RUN_TIMEOUT_SEQ)
+        self._await_workers_of(hot)
         await self.activity_tasks.resume(hot)
         self.workflow_tasks.advance(hot)
+
+    def _await_workers_of(self, hot: HotRun) -> None:
+        """That an attempt ended, or its worker was lost, may be what could not be recorded."""
+        begun = ((hot.run_id, each) for each in hot.run.activities.values() if each.is_started)
+        for worker_id, refs in _by_worker(begun).items():
+            # Those that it has, being connected, are not taken from it.
+            self._await_worker(worker_id, refs, self.settings.lease)
+
+
+def _by_worker(begun: Iterable[tuple[str, OpenActivity]]) -> dict[str, set[AttemptRef]]:
+    """Return running attempts by who has them, as far as a session is behind them."""
+    found: defaultdict[str, set[AttemptRef]] = defaultdict(set)
+    for run_id, activity in begun:
+        if not placing.is_taken(activity):
+            found[activity.worker_id].add(AttemptRef(run_id, activity.seq, activity.attempt))
+    return found

@@ -43,6 +43,11 @@ async def import_run(host: Host, request: vb.ImportRequest) -> vb.ImportResponse
                 raise await _id_in_use(host, request) from error
             raise unavailable(error) from error
         return vb.ImportResponse(run_id=request.run_id)
+    if there.namespace != request.namespace:
+        # What it is, is for those to know who may read it.
+        raise VerbError(
+            "AlreadyStarted", f"the run id {request.run_id} is taken; nothing was imported"
+        )
     if await _goes_on_from(host, there, request):
         return vb.ImportResponse(run_id=request.run_id, imported=False)
     raise VerbError(

@@ -22,6 +22,11 @@ _CAUSES = frozenset(
     {"WorkflowError", "Nondeterminism", "UnknownWorkflowType", "PayloadTooLarge", "HistoryGap"}
 )
 """Why workflow code fails, as far as it has a word; workers say it, so it is not taken as it is."""
+_RUN_KINDS = ("workflow", "activity")
+_PARTINGS = ("closed", "silent")
+"""How the connection of a worker ends."""
+_REFUSALS = ("task", "late_task", "late_attempt")
+"""What a report that is refused was of."""
 
 
 class Metrics:
@@ -38,6 +43,21 @@ class Metrics:
             "Time of clients' requests, long polls left out, by verb and outcome.",
             ("verb", "outcome"),
         )
+        self._begin_at_zero()
+
+    def _begin_at_zero(self) -> None:
+        """Show what has not happened yet, or else its first time is no increase to Prometheus."""
+        for kind in _RUN_KINDS:
+            self.runs_started.labels(kind)
+            for status in RunStatus:
+                if not status.is_open:
+                    self.runs_closed.labels(kind, status.value)
+        for cause in (*_CAUSES, "other"):
+            self.task_failures.labels(cause)
+        for reason in _PARTINGS:
+            self.sessions_lost.labels(reason)
+        for refused in _REFUSALS:
+            self.refusals.labels(refused)
 
     # --- what there is ---------------------------------------------------------------------
 

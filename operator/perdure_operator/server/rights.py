@@ -63,6 +63,8 @@ def rights_for(request: Any, *, kind: str = "workflow") -> tuple[Right, ...]:
         )
     if isinstance(request, vb.TargetRequest):
         verb = VERBS_OF_TARGETS.get(type(request), "patch")
+        if isinstance(request, vb.DescribeRequest) and request.settle:
+            verb = "patch"
         return (_on_run(verb, kind, request.namespace, request.workflow_id),)
     rights = _TABLE.get(type(request))
     if rights is None:

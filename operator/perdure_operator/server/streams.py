@@ -1,14 +1,15 @@
 """The worker stream's endpoint: a WebSocket for each worker.
 
 A worker's token is looked at when it connects, and its rights as soon as it has said for which
-namespace it comes; they are looked at again now and then, since a connection lasts longer than
-a token and perhaps longer than a right.
+namespace it comes. Both are looked at again now and then: a connection must not outlive what it
+was let in by. A worker whose token is renewed shows the new one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass
 
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -16,7 +17,9 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from perdure.protocol.messages import (
     PROTOCOL_VERSION,
     FromServer,
+    FromWorker,
     Hello,
+    NewToken,
     Refused,
     decode_from_worker,
     encode_frame,
@@ -34,7 +37,15 @@ log = logging.getLogger(__name__)
 
 HELLO_TIMEOUT = 10.0
 RIGHTS_INTERVAL = 30.0
-"""Seconds between two looks at the rights of a connected worker."""
+"""Seconds between two looks at the token and the rights of a connected worker."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Caller:
+    """Who is connected, and the newest token they have shown."""
+
+    identity: Identity
+    authorization: str | None
 
 
 class Streams:
@@ -60,7 +71,8 @@ class Streams:
         await socket.prepare(request)
         self._sockets.add(socket)
         try:
-            await self._serve(socket, request, identity)
+            caller = _Caller(identity=identity, authorization=request.headers.get("Authorization"))
+            await self._serve(socket, request, caller)
         except msgspec.DecodeError as error:
             log.warning("a worker at %s sent what cannot be read: %s", request.remote, error)
             await _say(socket, Refused(reason=f"message cannot be read: {error}"))
@@ -72,7 +84,7 @@ class Streams:
         return socket
 
     async def _serve(
-        self, socket: web.WebSocketResponse, request: web.Request, identity: Identity
+        self, socket: web.WebSocketResponse, request: web.Request, caller: _Caller
     ) -> None:
         first = await socket.receive(HELLO_TIMEOUT)
         if first.type is not WSMsgType.BINARY:
@@ -83,19 +95,19 @@ class Streams:
             await _say(socket, Refused(reason=refusal))
             return
         assert isinstance(hello, Hello)
-        if not await self._may_work(socket, identity, hello):
+        if not await self._may_work(socket, caller.identity, hello):
             return
         session = Session(hello, socket.send_bytes, lambda: _break(request), self._host.now())
         log.info("worker %s is there for task queue %r", hello.identity, hello.task_queue)
         loop = asyncio.get_running_loop()
         helpers = [loop.create_task(session.pump())]
         if self._gate.asks:
-            helpers.append(loop.create_task(self._watch_rights(socket, identity, hello)))
+            helpers.append(loop.create_task(self._watch_rights(socket, caller, hello)))
         try:
             await self._host.connect(session)
             for message in others:
-                await self._host.on_message(session, message)
-            await self._read(socket, session)
+                await self._hear(session, caller, message)
+            await self._read(socket, session, caller)
         finally:
             self._host.disconnect(session)
             for helper in helpers:
@@ -119,27 +131,41 @@ class Streams:
         return True
 
     async def _watch_rights(
-        self, socket: web.WebSocketResponse, identity: Identity, hello: Hello
+        self, socket: web.WebSocketResponse, caller: _Caller, hello: Hello
     ) -> None:
         """Break with a worker that has lost its rights; without a verdict all stays as it is."""
         while True:
             await asyncio.sleep(RIGHTS_INTERVAL)
             try:
-                await self._gate.check(identity, rights_to_work(hello))
+                await self._look_again(caller, hello)
             except VerbError as error:
-                if error.code != "Forbidden":
+                if error.code not in ("Forbidden", "Unauthorized"):
                     continue
                 log.warning("worker %s has lost its rights: %s", hello.identity, error)
-                await _say(socket, Refused(reason=str(error)))
-                await socket.close()
+                if error.code == "Forbidden":
+                    await _say(socket, Refused(reason=str(error)))
+                # Whose token has ended may come back with a good one.
+                await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"no right to work")
                 return
 
-    async def _read(self, socket: web.WebSocketResponse, session: Session) -> None:
+    async def _look_again(self, caller: _Caller, hello: Hello) -> None:
+        found = await self._gate.identify(caller.authorization)
+        if (found.username, found.uid) != (caller.identity.username, caller.identity.uid):
+            raise VerbError("Unauthorized", f"its token is {found.username}'s by now")
+        await self._gate.check(found, rights_to_work(hello))
+
+    async def _hear(self, session: Session, caller: _Caller, message: FromWorker) -> None:
+        if isinstance(message, NewToken):
+            caller.authorization = f"Bearer {message.token}"
+        else:
+            await self._host.on_message(session, message)
+
+    async def _read(self, socket: web.WebSocketResponse, session: Session, caller: _Caller) -> None:
         async for frame in socket:
             if frame.type is not WSMsgType.BINARY:
                 return
             for message in decode_from_worker(frame.data):
-                await self._host.on_message(session, message)
+                await self._hear(session, caller, message)
             if not session.is_open:
                 return
 

@@ -62,7 +62,7 @@ async def take(host: Host, hot: HotRun, request: vb.TakeActivityRequest) -> vb.T
 async def _find(
     host: Host, hot: HotRun, request: vb.TakeActivityRequest
 ) -> tuple[ActivityScheduled, OpenActivity]:
-    await _settle(host, hot)
+    await host.settle(hot)
     scheduled = hot.run.scheduled.get(request.seq)
     activity = hot.run.activities.get(request.seq)
     if scheduled is None or activity is None:
@@ -182,7 +182,7 @@ async def _running(host: Host, token: str) -> tuple[HotRun, OpenActivity]:
     hot = await host.keeper.get(taken.run_id)
     if hot is None:
         raise VerbError("Damaged", f"the history of run {taken.run_id} cannot be read")
-    await _settle(host, hot)
+    await host.settle(hot)
     return hot, _check_token(taken, hot.run.activities.get(taken.seq))
 
 
@@ -197,14 +197,6 @@ def _check_token(taken: placing.TakenAttempt, activity: OpenActivity | None) -> 
     if not taken.opens(activity):
         raise VerbError("Forbidden", _NOT_OURS)
     return activity
-
-
-async def _settle(host: Host, hot: HotRun) -> None:
-    """Wait until what is known of the run is on disk: memory may be ahead of it."""
-    if hot.commits:
-        await host.committer.flush()
-    if hot.broken:
-        raise VerbError("Unavailable", "what was known of the run was not recorded: try again")
 
 
 def to_payload(value: Any) -> Payload:

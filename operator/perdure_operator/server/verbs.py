@@ -12,7 +12,7 @@ from perdure.protocol import verbs as vb
 from perdure.protocol.messages import RunRef
 from perdure.protocol.retries import RetryResponse
 from perdure.protocol.verbs import IdConflictPolicy, RunStatus
-from perdure_operator.engine import decisions
+from perdure_operator.engine import batching, decisions
 from perdure_operator.engine.errors import RefusedError, RunClosedError
 from perdure_operator.engine.runs import Run
 from perdure_operator.engine.transitions import RunRow
@@ -177,17 +177,21 @@ class Verbs:
         try:
             events = decide(hot.run, request)
         except RunClosedError as refusal:
+            await self._host.settle(hot)
             raise VerbError("AlreadyClosed", str(refusal), run_id=hot.run_id) from refusal
         except RefusedError as refusal:
             raise VerbError("Invalid", str(refusal), run_id=hot.run_id) from refusal
+        await self._change(hot, events)
+        return vb.Done()
+
+    async def _change(self, hot: HotRun, events: list[ev.Event]) -> None:
         try:
             await self._host.keeper.change(hot, events)
-            if not events:
-                # It is known already; what made it known may still be on its way to the disk.
-                await self._host.committer.flush()
         except LostError as error:
             raise unavailable(error) from error
-        return vb.Done()
+        if not events:
+            # It is known already; what made it known may still be on its way to the disk.
+            await self._host.settle(hot)
 
     # --- asking ----------------------------------------------------------------------------
 
@@ -217,9 +221,10 @@ class Verbs:
     async def describe(self, request: vb.DescribeRequest) -> vb.RunDescription:
         """Tell all that is known of a run short of its history."""
         hot = await self._hot(request)
-        if hot.commits:
-            # Memory is ahead of the disk: nothing is shown before it is recorded.
-            await self._host.committer.flush()
+        if request.settle:
+            await self._change(hot, batching.move_all(hot.run))
+        # Nothing is shown before it is recorded.
+        await self._host.settle(hot)
         described = describing.description(
             hot, self._host.now(), has_operator=self._host.settings.has_operator
         )

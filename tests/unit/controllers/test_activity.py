@@ -83,6 +83,28 @@ async def test_a_failed_attempt_is_said_while_the_next_is_waited_for(scene: Scen
     assert status["lastFailure"]["message"] == "disk full"
 
 
+@pytest.mark.parametrize(
+    ("message", "stalled"),
+    [
+        pytest.param(
+            "Activity 'resize' is not registered on this worker; registered are: greet",
+            ("True", "TypeNotRegistered"),
+            id="a-workers-refusal",
+        ),
+        pytest.param("there is no such photo", None, id="an-error-of-the-same-name"),
+    ],
+)
+async def test_a_type_that_workers_do_not_know_is_said(
+    scene: Scene, message: str, stalled: tuple[str, str] | None
+) -> None:
+    await started(scene)
+    failure = Failure(message=message, info=ApplicationInfo(type="NotFoundError"))
+    scene.server.run.pending = (attempt(2, running=False, failure=failure),)
+    await scene.look(ACTIVITIES, NAME)
+
+    assert scene.conditions(ACTIVITIES, NAME).get("Stalled") == stalled
+
+
 async def test_an_activity_that_returned_is_complete(scene: Scene) -> None:
     await started(scene)
     scene.server.run.record(ActivityStarted(seq=1, attempt=3, started=0, identity="w1@pod"))

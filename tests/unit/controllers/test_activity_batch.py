@@ -23,6 +23,7 @@ from perdure.protocol.verbs import (
     StartRequest,
 )
 from perdure_operator.cluster import ACTIVITIES
+from perdure_operator.controllers.keys import Key
 from support.operator_scene import Scene, a_pool, an_activity, ref
 
 NAME = "resize-1"
@@ -167,6 +168,32 @@ async def test_a_batch_with_too_many_failures_has_failed_and_says_why(scene: Sce
     assert (status["phase"], status["progress"], status["itemsFailed"]) == ("Failed", "2/3", 1)
     assert "1 of 3 items failed" in scene.message(ACTIVITIES, NAME, "Failed")
     assert "disk full" in status["lastFailure"]["cause"]
+
+
+async def test_a_batch_that_somebody_retried_is_followed(scene: Scene) -> None:
+    await started(scene)
+    failure = Failure(message="2 of 3 items failed")
+    scene.server.run.record(
+        BatchFailed(seq=1, failure=failure, succeeded=1, failed=2, failed_indexes="1-2")
+    )
+    scene.server.run.fail(failure)
+    await scene.look(ACTIVITIES, NAME)
+    assert scene.status(ACTIVITIES, NAME)["failedIndexes"] == "1-2"
+
+    again = scene.server.follow(scene.server.run, "run-2")
+    again.batches = so_far(succeeded=1, running=2)
+    scene.world.roster.suspect(Key(ACTIVITIES, ref(NAME)))
+    await scene.look(ACTIVITIES, NAME)
+    status = scene.status(ACTIVITIES, NAME)
+    assert (status["phase"], status["runId"], status["progress"]) == ("Running", "run-2", "1/3")
+    assert not {"failedIndexes", "completionTime"} & status.keys()
+
+    again.batches = ()
+    again.record(BatchCompleted(seq=1, succeeded=3))
+    again.complete()
+    await scene.look(ACTIVITIES, NAME)
+    status = scene.status(ACTIVITIES, NAME)
+    assert (status["phase"], status["progress"]) == ("Succeeded", "3/3")
 
 
 async def test_a_canceled_batch_is_asked_to_end_once(scene: Scene) -> None:

@@ -82,12 +82,11 @@ def test_a_container_meets_pod_security_restricted_and_has_no_token_of_an_accoun
 
 
 def test_a_job_makes_one_pod_and_never_another() -> None:
-    job = job_of(pod={"spec": {"restartPolicy": "Always", "activeDeadlineSeconds": 1}})
+    job = job_of()
 
     assert job["spec"]["backoffLimit"] == 0
     assert job["spec"]["podReplacementPolicy"] == "Failed"
     assert pod_of(job)["restartPolicy"] == "Never"
-    assert "activeDeadlineSeconds" not in pod_of(job)
 
 
 def test_everything_of_the_template_is_in_the_pod() -> None:

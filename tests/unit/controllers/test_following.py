@@ -139,6 +139,18 @@ async def test_an_open_run_of_an_object_that_is_over_may_be_its_retry() -> None:
     assert stage.world.roster.is_suspect(key)
 
 
+async def test_an_open_run_of_an_activity_that_is_over_may_be_its_retry() -> None:
+    retried = msgspec.structs.replace(change(workflow_id="activity/resize-1"), kind="activity")
+    of_code = msgspec.structs.replace(change(workflow_id="resize-2"), kind="activity")
+    stage = Stage(WatchResponse(cursor=5, changes=(retried, of_code)))
+    await stage.run("follow_runs", seconds=FIRST_STRAY_DELAY / 2)
+
+    key = Key(ACTIVITIES, ref("resize-1"))
+    assert await stage.queue.take() == key
+    assert stage.world.roster.is_suspect(key)
+    assert stage.queue.ready == 0, "no Activity has started the other"
+
+
 async def test_what_the_status_tells_already_is_no_news() -> None:
     stage = Stage(WatchResponse(cursor=5, changes=(change(),)))
     stage.world.roster.saw(WORKFLOW, 2)

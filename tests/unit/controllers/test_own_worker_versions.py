@@ -12,6 +12,7 @@ from perdure_operator.cluster import (
     JOBS,
     WORKER_POOLS,
     WORKFLOWS,
+    ForbiddenError,
     Manifest,
 )
 from perdure_operator.model import WorkerPool
@@ -93,6 +94,17 @@ async def test_it_is_the_version_that_the_run_is_pinned_to(scene: Scene) -> None
     }
     assert pod["spec"]["nodeSelector"] == {"gpu": "yes"}, "the activity's own wishes count"
     assert "--once" in pod["spec"]["containers"][0]["args"]
+
+
+async def test_its_code_is_read_once_and_not_at_every_look(scene: Scene) -> None:
+    scene.server.run.build_id = scene.status(WORKER_POOLS, POOL)["version"]
+    await place(scene)
+    scene.cluster.fail_with["list controllerrevisions"] = ForbiddenError("list", "no")
+    scene.cluster.fail_with["get configmaps"] = ForbiddenError("get", "no")
+    (shown,) = scene.cluster.all(ACTIVITIES)
+
+    await scene.look(ACTIVITIES, shown["metadata"]["name"])
+    assert scene.status(ACTIVITIES, shown["metadata"]["name"])["phase"] == "Pending"
 
 
 async def test_every_second_attempt_is_the_current_versions(scene: Scene) -> None:

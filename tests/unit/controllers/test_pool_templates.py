@@ -175,12 +175,11 @@ def test_further_containers_are_sidecars_so_that_the_job_ends_with_its_worker() 
     ]
 
 
-def test_what_would_break_the_accounting_is_not_taken() -> None:
-    above = {"spec": {"restartPolicy": "OnFailure", "activeDeadlineSeconds": 5}}
-    job = template(template=above).job(0)
+def test_arguments_that_a_template_takes_away_are_missed_by_the_worker_and_by_nobody_else() -> None:
+    above = {"spec": {"containers": [{"name": "worker", "args": None}]}}
+    (worker,) = pod(template(template=above).job(0))["containers"]
 
-    assert pod(job)["restartPolicy"] == "Never"
-    assert "activeDeadlineSeconds" not in pod(job)
+    assert worker["args"][-2] == "--build-id"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from perdure_operator.cluster import (
     WORKFLOWS,
     ConflictError,
     NotFoundError,
+    NotLeadingError,
     ObjectKind,
     UnavailableError,
 )
@@ -78,6 +79,7 @@ class Shift:
         pytest.param(UnavailableError("get x", "503"), "error", id="api-server-away"),
         pytest.param(ServerUnavailableError("Unavailable", "away"), "error", id="server-away"),
         pytest.param(ConflictError("apply x", "modified"), "conflict", id="changed-meanwhile"),
+        pytest.param(NotLeadingError("apply x", "not sent"), "not-leading", id="no-mandate-now"),
         pytest.param(ValueError("a bug"), "bug", id="bug"),
     ],
 )
@@ -144,8 +146,8 @@ async def test_metrics_tell_calls_and_the_queue() -> None:
     shift = Shift()
     shift.metrics.api_call("get", "workflows", 200, 0.25)
     shift.metrics.server_call("start", "AlreadyStarted")
-    shift.metrics.watch_queue(lambda: 3, lambda: 7, lambda: 1.5)
-    text = shift.metrics.render().decode()
+    with shift.metrics.acting(lambda: 3, lambda: 7, lambda: 1.5):
+        text = shift.metrics.render().decode()
 
     assert 'api_requests_total{code="200",kind="workflows",verb="get"} 1.0' in text
     assert 'server_requests_total{code="AlreadyStarted",verb="start"} 1.0' in text
@@ -166,10 +168,35 @@ async def test_a_look_is_timed() -> None:
 def test_the_age_of_what_is_followed_begins_anew_with_each_answer() -> None:
     now = 100.0
     metrics = Metrics(clock=lambda: now)
-    now = 130.0
-    metrics.heard("queues")
-    now = 135.0
-    text = metrics.render().decode()
+    with metrics.acting(lambda: 0, lambda: 0, lambda: 0):
+        now = 130.0
+        metrics.heard("queues")
+        now = 135.0
+        text = metrics.render().decode()
 
     assert 'follow_age_seconds{what="runs"} 35.0' in text
     assert 'follow_age_seconds{what="queues"} 5.0' in text
+
+
+def test_an_operator_that_stands_by_is_never_behind() -> None:
+    now = 100.0
+    metrics = Metrics(clock=lambda: now)
+    now = 400.0
+    before = metrics.render().decode()
+    with metrics.acting(lambda: 3, lambda: 7, lambda: 90):
+        pass
+    now = 900.0
+    after = metrics.render().decode()
+
+    for text in (before, after):
+        assert 'follow_age_seconds{what="runs"} 0.0' in text
+    for name in ("depth", "scheduled", "oldest_seconds"):
+        assert f"workqueue_{name} 0.0" in after
+
+
+def test_what_has_never_happened_is_counted_as_none() -> None:
+    text = Metrics().render().decode()
+
+    # Prometheus knows no increase of a series that was not there before.
+    assert 'reconciles_total{kind="WorkerPool",result="bug"} 0.0' in text
+    assert 'notices_total{result="failed"} 0.0' in text

@@ -190,3 +190,23 @@ async def test_a_workflow_deleted_before_its_first_look_starts_nothing(scene: Sc
 
     assert not scene.server.runs
     assert "status" not in scene.body(WORKFLOWS, NAME)
+
+
+async def test_why_a_deletion_waits_for_the_server_is_said_beside_what_is_known_of_the_run(
+    scene: Scene,
+) -> None:
+    scene.apply(a_workflow())
+    await scene.look(WORKFLOWS, NAME)
+    scene.server.is_away = True
+    scene.cluster.ask_to_delete(WORKFLOWS, ref(NAME))
+    known = scene.status(WORKFLOWS, NAME)
+    await scene.look(WORKFLOWS, NAME)
+
+    assert scene.conditions(WORKFLOWS, NAME)["Reconciling"] == ("True", "Deleting")
+    assert "is let go at 00:10:00Z" in scene.message(WORKFLOWS, NAME, "Reconciling")
+    assert scene.status(WORKFLOWS, NAME)["phase"] == "Running"
+    assert scene.status(WORKFLOWS, NAME)["runId"] == known["runId"]
+    writes = len(scene.cluster.writes)
+    scene.pass_time(minutes=1)
+    await scene.look(WORKFLOWS, NAME)
+    assert scene.cluster.writes[writes:] == []

@@ -164,6 +164,17 @@ async def test_the_end_is_not_written_over_what_somebody_changed_meanwhile(scene
     assert scene.status(WORKFLOWS, NAME)["observedGeneration"] == 2
 
 
+async def test_a_status_that_somebody_else_has_written_meanwhile_stays(scene: Scene) -> None:
+    await reconcile(scene)
+    await reconcile(scene)
+    scene.server.run.complete()
+    theirs = {**scene.status(WORKFLOWS, NAME), "currentStep": "ship"}
+    scene.cluster.set_status(WORKFLOWS, KEY.ref, theirs)
+    with pytest.raises(ConflictError):
+        await reconcile(scene)
+    assert scene.status(WORKFLOWS, NAME) == theirs
+
+
 async def test_a_start_that_is_refused_is_said_at_once(scene: Scene) -> None:
     scene.server.refusal = ("Invalid", "no such type")
     assert await reconcile(scene) is None

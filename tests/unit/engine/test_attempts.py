@@ -195,6 +195,16 @@ def test_a_lost_worker_is_replaced_at_once() -> None:
     assert "worker lost: me" in became.last_failure.message
 
 
+def test_a_lost_worker_is_replaced_though_a_failure_would_have_to_wait_too_long() -> None:
+    policy = RetryPolicy(initial_interval=60_000)
+    scheduled = activity(schedule_to_close_timeout=60_000, retry_policy=policy)
+    became = attempts.lose_worker(scheduled, begun(scheduled), T + 50)
+    assert isinstance(became, OpenActivity)
+    assert became.visible == T + 50
+    late = attempts.lose_worker(scheduled, begun(scheduled), T + 60_000)
+    assert isinstance(closing(late), ev.ActivityTimedOut)
+
+
 def test_a_lost_worker_is_not_replaced_beyond_the_last_attempt() -> None:
     scheduled = activity(retry_policy=RetryPolicy(maximum_attempts=1))
     end = closing(attempts.lose_worker(scheduled, begun(scheduled), T + 50))

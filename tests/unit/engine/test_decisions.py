@@ -12,7 +12,7 @@ from perdure.protocol.payloads import Payload
 from perdure.protocol.verbs import CancelRequest, SignalRequest, StartRequest, TerminateRequest
 from perdure_operator.engine import attempts, decisions
 from perdure_operator.engine.errors import RefusedError, RunClosedError
-from perdure_operator.engine.transitions import RUN_TIMEOUT_SEQ, Timer
+from perdure_operator.engine.transitions import NEVER, RUN_TIMEOUT_SEQ, Timer
 from support.runs import NOW, Driver, begun_by, schedule, standalone
 
 TARGET = {"namespace": "default", "workflow_id": "order-42"}
@@ -127,6 +127,14 @@ def test_a_report_that_does_not_fit_is_refused(report: dict[str, object], words:
         decisions.record_progress(Driver().run, TaskProgress(task=1, number=1, **report), NOW)
 
 
+def test_a_number_that_an_earlier_report_has_taken_is_refused() -> None:
+    driver = Driver()
+    driver.progress(schedule(1))
+    driver.record([ev.SignalReceived(name="s")])
+    with pytest.raises(RefusedError, match="taken"):
+        driver.progress(schedule(1))
+
+
 def test_a_closed_run_takes_no_report() -> None:
     driver = Driver()
     driver.progress(cmd.CompleteWorkflow())
@@ -233,6 +241,25 @@ def test_a_run_that_takes_too_long_times_out() -> None:
     transition = driver.record(decisions.fire_timer(driver.run, RUN_TIMEOUT_SEQ, NOW + 50))
     assert driver.names[-1] == "WorkflowTimedOut"
     assert transition.drop_timers == (RUN_TIMEOUT_SEQ,)
+
+
+def test_a_run_that_is_over_does_not_time_out() -> None:
+    driver = Driver(run_timeout=50)
+    driver.progress(cmd.CompleteWorkflow())
+    assert decisions.fire_timer(driver.run, RUN_TIMEOUT_SEQ, NOW + 50) == []
+
+
+def test_a_timer_that_begins_after_the_clock_went_back_still_lasts_its_whole_time() -> None:
+    driver = Driver()
+    driver.now = NOW - 60_000
+    transition = driver.progress(cmd.StartTimer(seq=1, delay=5))
+    assert transition.put_timers == (Timer(seq=1, fires=NOW + 5),)
+
+
+def test_a_timer_of_an_endless_time_fits_into_the_store() -> None:
+    driver = Driver()
+    transition = driver.progress(cmd.StartTimer(seq=1, delay=2**63 - 1))
+    assert transition.put_timers == (Timer(seq=1, fires=NEVER),)
 
 
 # --- activities -------------------------------------------------------------------------------

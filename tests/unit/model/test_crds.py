@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field
 from perdure_operator.model import KINDS, WORKFLOW, ResourceKind
 from perdure_operator.model.crds import build_crd, build_schema, main, render_files
 from perdure_operator.model.fields import PositiveDuration, SpecModel
+from perdure_operator.model.resources import NOT_OBSERVED
 from perdure_operator.model.structural import KEPT, Schema, SchemaError, build_structural_schema
 
 ROOT = Path(__file__).parents[3]
@@ -108,6 +109,8 @@ def test_every_rule_says_what_is_wrong(kind: ResourceKind) -> None:
 def test_a_status_has_no_defaults_for_it_is_what_was_written(kind: ResourceKind) -> None:
     status = build_schema(kind)["properties"]["status"]
 
+    # But for what says that nothing was written yet.
+    assert status.pop("default") == {"observedGeneration": NOT_OBSERVED}
     assert [path for path, schema in walk(status) if "default" in schema] == []
 
 

@@ -118,6 +118,22 @@ async def test_a_worker_that_lost_its_lease_can_record_nothing() -> None:
         assert "ActivityCompleted" not in await world.names(run_id)
 
 
+async def test_a_worker_that_breaks_off_twice_has_its_whole_time_to_come_back_again() -> None:
+    async with World(grace=2_000) as world:
+        worker = await world.worker("w1")
+        await waits_for_activity(world, worker)
+        attempt = (await worker.take(msg.ActivityTask)).attempt
+        worker.disconnect()
+        await asyncio.sleep(1)
+        worker = await world.worker("w1", held=(attempt,))
+        await asyncio.sleep(0.5)
+        worker.disconnect()
+        await asyncio.sleep(1)
+        back = await world.worker("w1", held=(attempt,))
+        await back.say(msg.ActivityReport(attempt=attempt, result=RESULT))
+        assert (await back.take(msg.ReportAccepted)).accepted
+
+
 async def test_nobody_reports_for_another_worker() -> None:
     async with World() as world:
         worker = await world.worker("w1")

@@ -582,3 +582,19 @@ async def test_a_history_with_an_open_batch_goes_on_elsewhere() -> None:
         assert (await elsewhere.verbs.import_(request)).imported
         worker = await elsewhere.worker()
         assert items_of(await worker.take_all(msg.ActivityTask)) == [1, 2]
+
+
+async def test_a_history_that_is_settled_has_every_result_that_was_acknowledged() -> None:
+    async with World() as world:
+        worker = await world.worker(activity_slots=2)
+        run_id = await with_batch(world, worker, 5)
+        await worker.say_at_once(*done(*await worker.take_all(msg.ActivityTask)))
+        assert (await world.verbs.describe(DescribeRequest(**TARGET))).events == 3
+        settle = DescribeRequest(**TARGET, settle=True)
+        described = await world.verbs.describe(settle)
+        assert await results(world, run_id) == [0, 1]
+        assert await world.store.read_items(run_id) == []
+        assert described.pending_batches[0].succeeded == 2
+        assert await world.verbs.describe(settle) == described, "there is nothing more"
+
+        assert await play(worker) == [2, 3, 4]

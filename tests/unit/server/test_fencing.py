@@ -23,6 +23,8 @@ def test_an_older_term_is_refused_once_a_newer_one_was_heard() -> None:
     with pytest.raises(VerbError, match="term 2 has begun") as refused:
         fences.check("operator", token(1))
     assert refused.value.code == "Fenced"
+    with pytest.raises(VerbError):
+        fences.check("operator", token(1))
     fences.check("operator", token(2))
     with pytest.raises(VerbError):
         fences.check("operator", token(1))
@@ -34,6 +36,15 @@ def test_a_lease_that_is_made_anew_begins_after_all_terms_of_the_one_before() ->
     fences.check("operator", token(1, epoch=8))
     with pytest.raises(VerbError):
         fences.check("operator", token(901))
+
+
+def test_of_too_many_scopes_the_one_unused_for_longest_is_forgotten() -> None:
+    fences = Fences()
+    for number in range(MAX_SCOPES + 1):
+        fences.check("operator", token(2, scope=f"perdure/{number}"))
+    fences.check("operator", token(1, scope="perdure/0"))
+    with pytest.raises(VerbError):
+        fences.check("operator", token(1, scope=f"perdure/{MAX_SCOPES}"))
 
 
 def test_nobody_is_fenced_off_by_somebody_else() -> None:

@@ -18,6 +18,7 @@ from perdure.protocol.verbs import (
     TerminateRequest,
 )
 from perdure_operator.server.measuring import measure
+from perdure_operator.server.metrics import Metrics
 from perdure_operator.server.sessions import Session
 from support.hosts import World, settle
 from support.runs import schedule
@@ -276,3 +277,17 @@ async def test_the_disk_is_shown_where_the_store_is_on_one(tmp_path: Path) -> No
         assert seen(world, "perdure_store_disk_bytes", state="used") > 0
     async with World() as world:
         assert seen(world, "perdure_store_disk_bytes", state="free") == 0
+
+
+@pytest.mark.parametrize(
+    "series",
+    [
+        'perdure_workers_lost_total{reason="silent"}',
+        'perdure_reports_refused_total{kind="late_attempt"}',
+        'perdure_runs_closed_total{kind="activity",status="TimedOut"}',
+        'perdure_workflow_task_failures_total{cause="other"}',
+    ],
+)
+def test_what_has_never_happened_is_counted_as_none(series: str) -> None:
+    """Prometheus knows no increase of a series that was not there before."""
+    assert f"{series} 0.0" in Metrics().render().decode()

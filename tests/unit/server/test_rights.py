@@ -64,6 +64,7 @@ TABLE: list[tuple[vb._Verb, list[str]]] = [
     (vb.QueryRequest(**TARGET, name="state"), ["get workflows shop:order-42"]),
     (vb.ResultRequest(**TARGET), ["get workflows shop:order-42"]),
     (vb.DescribeRequest(**TARGET), ["get workflows shop:order-42"]),
+    (vb.DescribeRequest(**TARGET, settle=True), ["patch workflows shop:order-42"]),
     (vb.TakeActivityRequest(**TARGET, seq=1), ["create activities/take shop:*"]),
     (vb.ReportActivityRequest(token="t"), []),
     (vb.BeatActivityRequest(token="t"), []),

@@ -338,6 +338,17 @@ async def test_what_was_not_recorded_was_not_taken() -> None:
         assert (await take(world)).attempt == 1
 
 
+async def test_a_report_that_comes_twice_and_is_not_recorded_is_not_told_that_it_was() -> None:
+    async with World() as world:
+        await waits(world)
+        token = (await take(world)).token
+        world.store.failing = True
+        answers = await asyncio.gather(
+            report(world, token, result=1), report(world, token, result=1), return_exceptions=True
+        )
+        assert [each.code for each in answers if isinstance(each, VerbError)] == ["Unavailable"] * 2
+
+
 async def test_a_standalone_container_is_a_run_that_ends_with_it() -> None:
     async with World() as world:
         options = ActivityOptions(start_to_close_timeout=10_000, placement=CONTAINER)

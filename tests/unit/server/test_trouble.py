@@ -11,10 +11,13 @@ from perdure.protocol import commands as cmd
 from perdure.protocol import events as ev
 from perdure.protocol import messages as msg
 from perdure.protocol.events import HistoryEvent
-from perdure.protocol.verbs import DescribeRequest, SignalRequest
+from perdure.protocol.verbs import DescribeRequest, SignalRequest, TerminateRequest
+from perdure_operator.engine import decisions
 from perdure_operator.server import committing, keeping
 from perdure_operator.server.errors import VerbError
+from perdure_operator.store.port import StoreUnavailableError
 from support.hosts import World
+from support.runs import schedule
 
 pytestmark = pytest.mark.looptime
 TARGET = {"namespace": "default", "workflow_id": "order-42"}
@@ -184,3 +187,123 @@ async def test_thousands_of_signals_that_waited_for_a_slot_are_told_from_the_sto
         while events[-1].id < 3 + count + 1:
             events += (await worker.take(msg.TaskEvents)).events
         assert [each.id for each in events] == list(range(2, 3 + count + 2))
+
+
+async def test_what_is_known_but_could_not_be_recorded_is_not_acknowledged() -> None:
+    async with World() as world:
+        run_id = await world.start()
+        world.store.failing = True
+        signal = SignalRequest(**TARGET, name="paid", signal_id="s1")
+        answers = await asyncio.gather(
+            world.verbs.signal(signal), world.verbs.signal(signal), return_exceptions=True
+        )
+        assert await world.names(run_id) == ["WorkflowStarted"]
+        assert [type(each) for each in answers] == [VerbError, VerbError]
+
+
+async def test_nothing_is_shown_that_could_not_be_recorded() -> None:
+    async with World() as world:
+        await world.start()
+        world.store.failing = True
+        _, described = await asyncio.gather(
+            world.verbs.signal(SignalRequest(**TARGET, name="paid")),
+            world.verbs.describe(DescribeRequest(**TARGET)),
+            return_exceptions=True,
+        )
+        assert isinstance(described, VerbError)
+        assert described.code == "Unavailable"
+
+
+async def test_nobody_is_told_of_an_end_that_could_not_be_recorded() -> None:
+    async with World() as world:
+        await world.start()
+        world.store.failing = True
+        terminate = TerminateRequest(**TARGET)
+        answers = await asyncio.gather(
+            world.verbs.terminate(terminate),
+            world.verbs.terminate(terminate),
+            return_exceptions=True,
+        )
+        assert [each.code for each in answers if isinstance(each, VerbError)] == ["Unavailable"] * 2
+
+
+async def test_a_worker_lost_while_nothing_could_be_recorded_is_lost_all_the_same() -> None:
+    async with World(lease=8_000, grace=2_000) as world:
+        worker = await world.worker()
+        run_id = await world.start()
+        options = {"start_to_close_timeout": None, "schedule_to_close_timeout": 86_400_000}
+        await worker.progress(await worker.take(msg.WorkflowTask), schedule(1, **options))
+        await worker.take(msg.ActivityTask)
+        worker.disconnect()
+        world.store.failing = True
+        await asyncio.sleep(5)
+        world.store.failing = False
+        await asyncio.sleep(12)
+        other = await world.worker("w2")
+        again = await other.take(msg.ActivityTask)
+        assert again.attempt == msg.AttemptRef(run_id, 1, 2)
+
+
+async def test_a_worker_that_dies_with_a_report_that_was_not_recorded_is_lost() -> None:
+    async with World(lease=8_000, grace=2_000) as world:
+        worker = await world.worker()
+        run_id = await world.start()
+        options = {"start_to_close_timeout": None, "schedule_to_close_timeout": 86_400_000}
+        await worker.progress(await worker.take(msg.WorkflowTask), schedule(1, **options))
+        attempt = (await worker.take(msg.ActivityTask)).attempt
+        world.store.failing = True
+        await worker.say(msg.ActivityReport(attempt=attempt))
+        world.store.failing = False
+        await asyncio.sleep(12)
+        other = await world.worker("w2")
+        again = await other.take(msg.ActivityTask)
+        assert again.attempt == msg.AttemptRef(run_id, 1, 2)
+
+
+async def test_a_run_may_end_beyond_the_limit_of_its_history(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with World() as world:
+        worker = await world.worker()
+        run_id = await world.start()
+        task = await worker.take(msg.WorkflowTask)
+        monkeypatch.setattr(decisions, "MAX_EVENTS", 2)
+        await worker.progress(task, cmd.CompleteWorkflow())
+        assert (await world.names(run_id))[-1] == "WorkflowCompleted"
+
+
+async def test_a_mistake_of_the_server_itself_is_not_recorded_and_ends_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with World() as world:
+        run_id = await world.start()
+        hot = world.host.keeper.peek(run_id)
+        assert hot is not None
+        with caplog.at_level(logging.CRITICAL), pytest.raises(keeping.LostError):
+            await world.host.keeper.change(hot, [ev.TimerFired(seq=9)])
+        assert "timer 9 fired, but it is not open" in caplog.text
+        await world.verbs.signal(SignalRequest(**TARGET, name="s"))
+        assert await world.names(run_id) == ["WorkflowStarted", "SignalReceived"]
+
+
+async def test_a_worker_that_came_back_while_nothing_could_be_read_may_still_be_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def unreadable(_run_id: str) -> None:
+        raise StoreUnavailableError("the disk is away")
+
+    async with World(lease=8_000, grace=2_000) as world:
+        worker = await world.worker()
+        run_id = await world.start()
+        options = {"start_to_close_timeout": None, "schedule_to_close_timeout": 86_400_000}
+        await worker.progress(await worker.take(msg.WorkflowTask), schedule(1, **options))
+        await worker.take(msg.ActivityTask)
+        await world.restart()
+        with monkeypatch.context() as away:
+            away.setattr(world.store, "get_run", unreadable)
+            with pytest.raises(StoreUnavailableError):
+                await world.host.connect(worker.session)
+        worker.disconnect()
+        await asyncio.sleep(12)
+        other = await world.worker("w2")
+        assert (await other.take(msg.ActivityTask)).attempt == msg.AttemptRef(run_id, 1, 2)

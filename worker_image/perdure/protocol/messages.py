@@ -157,6 +157,12 @@ class Drain(_Message, frozen=True, kw_only=True, omit_defaults=True):
     """Hand me nothing new; I finish what I hold."""
 
 
+class NewToken(_Message, frozen=True, kw_only=True, omit_defaults=True):
+    """The worker's token was renewed: a connection is good for no longer than its newest token."""
+
+    token: str
+
+
 FromWorker = (
     Hello
     | TaskProgress
@@ -167,6 +173,7 @@ FromWorker = (
     | RunEvicted
     | Ping
     | Drain
+    | NewToken
 )
 
 # --- from the server -------------------------------------------------------------------------

@@ -182,6 +182,9 @@ class DescribeRequest(TargetRequest, frozen=True, kw_only=True, omit_defaults=Tr
     """Tell the history as well, if it has no more bytes than this."""
     last_events: int = 0
     """Of a longer history, tell the last so many events."""
+    settle: bool = False
+    """Have history take up what is recorded beside it, results of open batches: for those who
+    carry it elsewhere. It is a change, and needs the right to make one."""
 
 
 class RunSummary(_Verb, frozen=True, kw_only=True, omit_defaults=True):

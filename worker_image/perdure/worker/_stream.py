@@ -24,6 +24,7 @@ from perdure.exceptions import PayloadTooLargeError, PerdureError, UsageError
 from perdure.protocol.messages import (
     FromServer,
     FromWorker,
+    NewToken,
     Refused,
     Welcome,
     decode_from_server,
@@ -43,6 +44,7 @@ _CONNECT_TIMEOUT = _WELCOME_TIMEOUT = 10.0
 # only another attempt comes to the pod that took its place.
 _REACH_TIMEOUT = 2.0
 _OPEN_STREAM = "/api/v1/stream"
+_AUTHORIZATION, _BEARER = "Authorization", "Bearer "
 
 
 class WorkerRefusedError(PerdureError):
@@ -101,6 +103,7 @@ class Stream:
         self._jitter = jitter
         self._beat = beat
         self._heard = 0.0
+        self._shown: str | None = None
         self._failures = 0
         self._told = False
         self._socket: aiohttp.ClientWebSocketResponse | None = None
@@ -142,6 +145,7 @@ class Stream:
 
     async def _connect(self, session: aiohttp.ClientSession) -> None:
         headers = self._headers()
+        self._shown = headers.get(_AUTHORIZATION)
         async with asyncio.timeout(_CONNECT_TIMEOUT):
             socket = await session.ws_connect(
                 self._address.base_url + _OPEN_STREAM,
@@ -268,11 +272,22 @@ class Stream:
         while True:
             self._beat(lease / 2)
             self._handler.ping()
+            self._show_new_token()
             await asyncio.sleep(lease / 5)
             if loop.time() - self._heard > lease:
                 logger.warning("No sign of the server for %.1f s: connecting anew", lease)
                 await socket.close()
                 return
+
+    def _show_new_token(self) -> None:
+        """Tell the server of a token that was renewed since it was shown one."""
+        try:
+            held = self._address.headers.get(_AUTHORIZATION)
+        except UsageError:
+            return  # it is being written
+        if held is not None and held != self._shown:
+            self._shown = held
+            self._outbox.put(NewToken(token=held.removeprefix(_BEARER)))
 
     async def _flush(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         if self._border is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from perdure.protocol.events import ActivityStarted
-from perdure.protocol.failures import TimeoutInfo
+from perdure.protocol.failures import ApplicationInfo, TimeoutInfo
 from perdure.protocol.verbs import PendingActivity, RunStatus
 from perdure_operator.cluster import ACTIVITIES
 from perdure_operator.controllers.actions import Action, write_status
@@ -40,6 +40,9 @@ from perdure_operator.controllers.verdicts import (
 )
 from perdure_operator.model import ActivityPhase, ActivityStatus, Reason
 from perdure_operator.model.workflow import RESULT_LIMIT_BYTES
+
+_NOT_REGISTERED = "NotFoundError"
+"""The type of the failure by which workers refuse an activity; errors of users may have it, too."""
 
 _CLOSED: dict[RunStatus, tuple[ActivityPhase, Reason, str]] = {
     RunStatus.COMPLETED: (ActivityPhase.SUCCEEDED, Reason.SUCCEEDED, "it has returned"),
@@ -122,7 +125,9 @@ def _judge_open(view: ActivityView, run: RunFacts) -> tuple[ActivityPhase, Verdi
         reason, message = Reason.RUNNING, what
     else:
         reason, message = Reason.PENDING, "it waits for a worker, or for its next attempt"
-    stalled = _no_pool(view) if view.pool is None and not view.is_container else None
+    stalled = _unknown_type(open_)
+    if view.pool is None and not view.is_container:
+        stalled = _no_pool(view)
     own = judge_attempt(view.attempts) if view.attempts is not None else None
     if own is not None and reason in {Reason.RUNNING, Reason.PENDING}:
         phase = ActivityPhase.RUNNING if own.is_running else ActivityPhase.PENDING
@@ -133,6 +138,17 @@ def _judge_open(view: ActivityView, run: RunFacts) -> tuple[ActivityPhase, Verdi
         stalled=stalled,
         workers=None if view.seen is not None else _workers(view),
     )
+
+
+def _unknown_type(open_: PendingActivity | None) -> Say | None:
+    """Say that workers had it and do not know its type; it is tried again on whichever comes."""
+    failure = open_.last_failure if open_ is not None else None
+    if open_ is None or failure is None or not isinstance(failure.info, ApplicationInfo):
+        return None
+    is_refusal = failure.message.startswith(f"Activity {open_.activity_type!r} is not registered")
+    if failure.info.type != _NOT_REGISTERED or not is_refusal:
+        return None
+    return true(Reason.TYPE_NOT_REGISTERED, failure.message)
 
 
 def _judge_without_run(view: ActivityView) -> tuple[ActivityPhase, Verdict]:

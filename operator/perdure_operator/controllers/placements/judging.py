@@ -54,16 +54,16 @@ def judge_attempt(view: AttemptView) -> AttemptWord:
 
 
 def _trouble(view: AttemptView) -> Trouble | None:
-    pod = view.seen.pod(view.open_.attempt)
-    if pod is not None and pod.trouble is not None:
-        trouble = pod.trouble
+    trouble = view.trouble
+    if trouble is not None:
         if trouble.reason is Reason.CRASHING:
             return Trouble(reason=Reason.POD_NOT_STARTING, message=trouble.message)
         return trouble
     refused = next((each for each in view.outcomes if isinstance(each, ObjectRefused)), None)
     if refused is not None:
+        reason = Reason.INVALID_SPEC if refused.is_invalid else Reason.FORBIDDEN
         message = f"Job {refused.name} cannot be made: {refused.message}"
-        return Trouble(reason=Reason.FORBIDDEN, message=message)
+        return Trouble(reason=reason, message=message)
     if not view.is_container and view.seen.code is None and not view.is_started:
         message = (
             f"there is no WorkerPool on task queue {view.open_.task_queue!r} in namespace "

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from perdure.protocol.verbs import PendingActivity, RunDescription
 from perdure_operator.cluster import JOBS, PODS, Manifest, ObjectKind, ObjectRef
 from perdure_operator.controllers.placements.attempts import (
+    AttemptJob,
     PodsSeen,
     read_attempt_job,
     read_attempt_pod,
@@ -47,7 +50,7 @@ class PodObserver:
             jobs=tuple(jobs),
             pods=tuple(read_attempt_pod(body, container, non_retryable=codes) for body in pods),
             defaults=self._defaults,
-            code=await self._find_code(activity, run, open_),
+            code=None if open_ is None else await self._find_code(activity, run, open_, jobs),
         )
 
     async def _list(self, kind: ObjectKind, activity: Activity, run_id: str) -> list[Manifest]:
@@ -59,24 +62,30 @@ class PodObserver:
         return await self._world.cluster.list(kind, activity.metadata.namespace, labels=labels)
 
     async def _find_code(
-        self, activity: Activity, run: RunDescription, open_: PendingActivity | None
+        self,
+        activity: Activity,
+        run: RunDescription,
+        open_: PendingActivity,
+        jobs: Sequence[AttemptJob],
     ) -> PoolCode | None:
-        pool = None if open_ is None else await self._find_pool(activity, open_)
-        if pool is None or open_ is None:
+        pool = await self._find_pool(activity, open_)
+        if pool is None:
             return None
-        pinned = await self._find_version(pool, run.build_id, open_)
+        if open_.started is not None or any(job.attempt == open_.attempt for job in jobs):
+            return PoolCode(pool=pool)  # Nothing is made of it now.
+        pinned = await self._find_version(pool, run.build_id, open_.attempt)
         files = None if pinned is not None else await read_code(self._world.cluster, pool)
         return PoolCode(pool=pool, files=files, pinned=pinned)
 
     async def _find_version(
-        self, pool: WorkerPool, build_id: str, open_: PendingActivity
+        self, pool: WorkerPool, build_id: str, attempt: int
     ) -> RevisionFacts | None:
-        """Return the version that the run is pinned to, if the next attempt is to have it.
+        """Return the version that the run is pinned to, if the attempt is to have it.
 
         As with the pool's own workers, the current version has every second attempt: code that
         was mended is found.
         """
-        if not build_id or open_.started is not None or open_.attempt % 2 == 0:
+        if not build_id or attempt % 2 == 0:
             return None
         found = await read_revisions(self._world.cluster, pool, build_id)
         return next((each for each in found if each.is_usable), None)

@@ -28,6 +28,7 @@ from perdure_operator.controllers.placements.attempts import PodsSeen, started_l
 from perdure_operator.controllers.placements.steps import make_container, report, take
 from perdure_operator.controllers.placements.templates import build_worker_job
 from perdure_operator.controllers.placements.views import AttemptView
+from perdure_operator.controllers.pools.pods import time_to_miss_pod
 from perdure_operator.controllers.values import to_time
 
 SETTLED = timedelta(seconds=5)
@@ -116,12 +117,11 @@ def _plan_worker(view: AttemptView) -> Plan:
     job = view.seen.job(view.open_.attempt)
     if job is None:
         return _make_worker(view)
-    pod = view.seen.pod(view.open_.attempt)
-    if pod is not None and pod.trouble is not None:
-        late = started_late(job, pod.trouble, view.now, view.start_limit.total_seconds())
+    if view.trouble is not None:
+        late = started_late(job, view.trouble, view.now, view.start_limit.total_seconds())
         return take(view) if late else _look_when_late(view)
     if not job.is_over or job.facts.finished is None:
-        return NOTHING
+        return Plan(again=time_to_miss_pod(job.facts, view.now))
     settled = job.facts.finished + SETTLED - view.now
     return Plan(again=settled) if settled > timedelta() else take(view)
 
@@ -146,17 +146,17 @@ def _plan_taken(view: AttemptView) -> Plan:
         return _plan_canceled(view, end)
     if end is not None:
         return report(view, end)
-    job, pod = view.seen.job(number), view.seen.pod(number)
+    job = view.seen.job(number)
     if job is None:
         return _plan_without_job(view)
     if not view.is_container:
         return _report_worker(view)
     if job.is_leaving:
         return Plan(again=LEAVING_INTERVAL)
-    if pod is not None and pod.trouble is not None:
-        late = started_late(job, pod.trouble, view.now, view.start_limit.total_seconds())
+    if view.trouble is not None:
+        late = started_late(job, view.trouble, view.now, view.start_limit.total_seconds())
         return report(view, late) if late else _look_when_late(view)
-    return NOTHING
+    return Plan(again=time_to_miss_pod(job.facts, view.now))
 
 
 def _plan_canceled(view: AttemptView, end: ends.Outcome | None) -> Plan:
@@ -195,10 +195,9 @@ def _plan_without_job(view: AttemptView) -> Plan:
 
 def _report_worker(view: AttemptView) -> Plan:
     """Say of a worker that took nothing why that is so."""
-    pod = view.seen.pod(view.open_.attempt)
-    if pod is None or pod.trouble is None:
+    if view.trouble is None:
         return report(view, ends.Lost(why="its pod was late to start"))
-    return report(view, ends.Failed(failure=ends.build_failure(pod.trouble.message)))
+    return report(view, ends.Failed(failure=ends.build_failure(view.trouble.message)))
 
 
 def _look_when_late(view: AttemptView) -> Plan:

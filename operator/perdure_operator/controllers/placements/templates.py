@@ -38,6 +38,7 @@ from perdure_operator.controllers.pools.templates import (
     WorkerTemplate,
     build_template,
     object_name,
+    parts_of,
     rebuild_template,
 )
 from perdure_operator.model import Activity, WorkerPool
@@ -118,7 +119,7 @@ def build_container_job(attempt: Attempt, defaults: WorkerDefaults, given: Given
     access = replace(defaults, audience="")
     pod = _container_pod(attempt, template, access, given)
     annotations = {INPUT_ANNOTATION: given.arguments, **access_annotations(access)}
-    return _build_job(attempt, overlay(pod, _allowed(template.pod)), annotations)
+    return _build_job(attempt, overlay(pod, parts_of(template.pod)), annotations)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,11 +147,11 @@ def build_worker_job(
     template = attempt.activity.spec.template
     assert template is not None
     made = _worker_template(code, template, defaults, queue)
-    pod = overlay(made.pod, _allowed(template.pod))
+    pod = overlay(made.pod, parts_of(template.pod))
     for container in pod["spec"]["containers"]:
         if container["name"] == WORKER_CONTAINER:
             extra = ["--once", "--idle-after", WORKER_IDLE, "--build-id", made.version]
-            container["args"] = [*container["args"], *extra]
+            container["args"] = [*(container.get("args") or ()), *extra]
     # It is none of the pool's workers: it takes nothing else, and no scaling counts it.
     pod = overlay(pod, {"metadata": {"labels": {POOL_LABEL: None}}})
     return _build_job(attempt, pod, made.annotations)
@@ -288,17 +289,6 @@ def _pod_fields(template: ActivityTemplate) -> Manifest:
 
 def _resources(template: ActivityTemplate) -> Manifest:
     return {} if template.resources is None else {"resources": template.resources}
-
-
-def _allowed(template: Manifest | None) -> Manifest:
-    """Return the user's template without what would make a second pod, or hide the first's end."""
-    given = template or {}
-    spec = {
-        field: value
-        for field, value in (given.get("spec") or {}).items()
-        if field not in {"restartPolicy", "activeDeadlineSeconds"}
-    }
-    return {"metadata": given.get("metadata") or {}, "spec": spec}
 
 
 def _build_job(attempt: Attempt, pod: Manifest, annotations: Mapping[str, str]) -> Manifest:

@@ -11,6 +11,7 @@ from perdure_operator.controllers.actions import AttemptTaken, ObjectRefused, Ou
 from perdure_operator.controllers.placements.attempts import PodsSeen
 from perdure_operator.controllers.placements.names import job_name
 from perdure_operator.controllers.placements.templates import Attempt
+from perdure_operator.controllers.pools.pods import Trouble, missing_pod
 from perdure_operator.controllers.runs import RunFacts
 from perdure_operator.model import Activity
 
@@ -52,6 +53,14 @@ class AttemptView:
             seq=self.open_.seq,
             number=self.open_.attempt,
         )
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """What keeps the attempt's pod from running, or the Job from having one."""
+        job, pod = self.seen.job(self.open_.attempt), self.seen.pod(self.open_.attempt)
+        if pod is not None:
+            return pod.trouble
+        return None if job is None else missing_pod(job.facts, self.now)
 
     @property
     def is_started(self) -> bool:

@@ -45,6 +45,8 @@ class JobFacts:
     """It is one of ``scaling.min``: its worker does not leave by itself."""
     is_ready: bool = False
     """Its pod runs and is ready."""
+    has_pod: bool = True
+    """It has, or has had, a pod; one whose pods are refused never gets there."""
     access: Access = field(default_factory=Access)
     """What its worker was given to reach the server."""
     started: datetime | None = None
@@ -87,10 +89,18 @@ def read_job(manifest: Manifest) -> JobFacts:
         failures_before=_read_number(annotations.get(FAILURES_ANNOTATION, "")),
         kept=KEPT_ANNOTATION in annotations,
         is_ready=bool(status.get("ready")),
+        has_pod=_has_pod(status),
         access=read_access(manifest["spec"]["template"]),
         started=read_time(status.get("startTime") or metadata.get("creationTimestamp")),
         finished=read_time(ended["lastTransitionTime"]) if ended else None,
     )
+
+
+def _has_pod(status: Manifest) -> bool:
+    """Tell whether the Job has counted a pod, or the Job controller has not looked at it yet."""
+    uncounted = (status.get("uncountedTerminatedPods") or {}).values()
+    counts = (status.get(field) for field in ("active", "terminating", "succeeded", "failed"))
+    return "startTime" not in status or any(uncounted) or any(counts)
 
 
 def read_time(text: str | None) -> datetime | None:

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from perdure_operator.controllers.actions import Plan
 from perdure_operator.controllers.pools.observing import PoolView
+from perdure_operator.controllers.pools.pods import time_to_miss_pod
 from perdure_operator.controllers.pools.reporting import write_report
 from perdure_operator.controllers.pools.scaling import (
     Serving,
@@ -90,6 +91,7 @@ def _plan_without_server(view: PoolView) -> Plan:
 def _again(view: PoolView, servings: Sequence[Serving]) -> timedelta | None:
     waits = [view.holds, next_look(view.silences, view.now)]
     waits.extend(serving.streak.wait(view.now) for serving in servings)
+    waits.extend(time_to_miss_pod(job, view.now) for job in view.active)
     if view.pool.spec.code is not None and view.active:
         waits.append(CODE_INTERVAL)
     return min((wait for wait in waits if wait is not None), default=None)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from perdure_operator.cluster import Manifest
+from perdure_operator.controllers.pools.jobs import JobFacts, JobState
 from perdure_operator.controllers.pools.templates import VERSION_LABEL
 from perdure_operator.model import Reason
 
@@ -33,6 +34,9 @@ _CREATING = frozenset(
 _MESSAGE_END = 1000
 """How much of a log's end is said: the last line of a traceback is the one that matters."""
 
+
+NO_POD_AFTER = timedelta(seconds=15)
+"""A Job makes its pod at once, unless the pod is refused."""
 
 SLOW_START = timedelta(seconds=60)
 """A pod that takes longer to start, its image pulled, is waited for no more without a word."""
@@ -83,6 +87,25 @@ def newest_trouble(pods: Iterable[PodFacts], *, now: datetime) -> Trouble | None
     troubles = ((pod.created, pod.name, pod.trouble or _slow_start(pod, now)) for pod in pods)
     troubled = [each for each in troubles if each[2] is not None]
     return max(troubled, key=lambda each: each[:2])[2] if troubled else None
+
+
+def missing_pod(job: JobFacts, now: datetime) -> Trouble | None:
+    """Say of a Job that gets no pod where it is said why; the Job itself does not say it."""
+    if job.state is not JobState.ACTIVE or job.has_pod or job.age(now) < NO_POD_AFTER:
+        return None
+    name = job.ref.name
+    message = (
+        f"Job {name} gets no pod: kubectl describe job {name} says why; mostly its ServiceAccount "
+        "does not exist, or Pod Security, a quota or another policy refuses the pod"
+    )
+    return Trouble(reason=Reason.FORBIDDEN, message=message)
+
+
+def time_to_miss_pod(job: JobFacts, now: datetime) -> timedelta | None:
+    """Return when to look again at a Job that has no pod yet."""
+    if job.state is not JobState.ACTIVE or job.has_pod or job.age(now) >= NO_POD_AFTER:
+        return None
+    return NO_POD_AFTER - job.age(now)
 
 
 def _slow_start(pod: PodFacts, now: datetime) -> Trouble | None:

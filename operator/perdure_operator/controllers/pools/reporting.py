@@ -11,7 +11,7 @@ from perdure_operator.controllers.actions import Action, write_status
 from perdure_operator.controllers.pools.failing import Streak
 from perdure_operator.controllers.pools.jobs import JobState
 from perdure_operator.controllers.pools.observing import PoolView
-from perdure_operator.controllers.pools.pods import Trouble, newest_trouble
+from perdure_operator.controllers.pools.pods import Trouble, missing_pod, newest_trouble
 from perdure_operator.controllers.pools.scaling import Serving
 from perdure_operator.controllers.pools.templates import POOL_LABEL
 from perdure_operator.controllers.verdicts import Verdict, false, pending, true
@@ -49,7 +49,10 @@ def find_trouble(view: PoolView, servings: Sequence[Serving]) -> tuple[Trouble, 
     if view.refused is not None:
         message = f"{view.refused.kind.kind} {view.refused.name} cannot be made: "
         message += view.refused.message
-        return Trouble(reason=Reason.FORBIDDEN, message=message), Streak()
+        if view.refused.is_invalid:
+            message += "; mend spec.template, or the field that it names"
+        reason = Reason.INVALID_SPEC if view.refused.is_invalid else Reason.FORBIDDEN
+        return Trouble(reason=reason, message=message), Streak()
     for place, serving in enumerate(servings):
         trouble = _find_of_version(view, serving) if serving.wanted else None
         if trouble is not None:
@@ -61,7 +64,8 @@ def find_trouble(view: PoolView, servings: Sequence[Serving]) -> tuple[Trouble, 
 def _find_of_version(view: PoolView, serving: Serving) -> Trouble | None:
     jobs = {job.ref.name for job in serving.active}
     waiting = newest_trouble((pod for pod in view.pods if pod.job in jobs), now=view.now)
-    return waiting or _find_crash(view, serving.streak)
+    refused = (missing_pod(job, view.now) for job in serving.active)
+    return waiting or next(filter(None, refused), None) or _find_crash(view, serving.streak)
 
 
 def _find_crash(view: PoolView, streak: Streak) -> Trouble | None:

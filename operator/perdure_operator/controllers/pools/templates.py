@@ -111,7 +111,8 @@ class WorkerTemplate:
         pod = json.loads(json.dumps(self.pod))
         for container in pod["spec"]["containers"]:
             if container["name"] == WORKER_CONTAINER:
-                container["args"] = [*container["args"], *leaving, "--build-id", self.version]
+                given = container.get("args") or ()  # a template can have taken them away
+                container["args"] = [*given, *leaving, "--build-id", self.version]
         metadata: Manifest = {"labels": self._labels()}
         if self.annotations:
             metadata["annotations"] = dict(self.annotations)
@@ -126,7 +127,7 @@ def build_template(pool: WorkerPool, defaults: WorkerDefaults, code: Code | None
         defaults: What the operator adds.
         code: The ConfigMap's content, when the pool's code comes from one.
     """
-    pod = overlay(_pod(pool, defaults, code), _allowed(pool.spec.template or {}))
+    pod = overlay(_pod(pool, defaults, code), parts_of(pool.spec.template))
     defining = {
         "pod": pod,
         "idle": _idle_arguments(pool),
@@ -150,7 +151,7 @@ def rebuild_template(pool: WorkerPool, defaults: WorkerDefaults, version: str) -
         defaults: What the operator adds now: where the server is may have changed since.
         version: Its name, as it was found then.
     """
-    pod = overlay(_pod(pool, defaults, None), _allowed(pool.spec.template or {}))
+    pod = overlay(_pod(pool, defaults, None), parts_of(pool.spec.template))
     return _template(pool, pod, version, defaults)
 
 
@@ -226,14 +227,10 @@ def owner_of(pool: WorkerPool) -> Manifest:
     }
 
 
-def _allowed(template: Manifest) -> Manifest:
-    """Return the user's template without what would break the operator's accounting."""
-    spec = {
-        field: value
-        for field, value in template.get("spec", {}).items()
-        if field not in {"restartPolicy", "activeDeadlineSeconds"}
-    }
-    return {"metadata": template.get("metadata", {}), "spec": spec}
+def parts_of(template: Manifest | None) -> Manifest:
+    """Return the user's template with both of its parts."""
+    given = template or {}
+    return {"metadata": given.get("metadata") or {}, "spec": given.get("spec") or {}}
 
 
 def _pod(pool: WorkerPool, defaults: WorkerDefaults, code: Code | None) -> Manifest:

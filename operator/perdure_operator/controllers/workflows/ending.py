@@ -18,12 +18,18 @@ from __future__ import annotations
 from datetime import timedelta
 
 from perdure_operator.cluster import WORKFLOWS
-from perdure_operator.controllers.actions import Action, Plan, set_finalizer
+from perdure_operator.controllers.actions import Action, Plan, set_finalizer, write_status
 from perdure_operator.controllers.runs import NoRun, RunFacts
 from perdure_operator.controllers.steering import cancel_run, resume_run, terminate_run
 from perdure_operator.controllers.workflows.observing import WorkflowView
 from perdure_operator.controllers.workflows.reporting import write_report
-from perdure_operator.model import DeletionPolicy
+from perdure_operator.model import (
+    ConditionStatus,
+    ConditionType,
+    DeletionPolicy,
+    Reason,
+    set_condition,
+)
 
 GRACE = timedelta(seconds=30)
 OWN_WORKER_GRACE = timedelta(minutes=10)
@@ -46,7 +52,29 @@ def plan_deletion(view: WorkflowView) -> Plan:
         case NoRun.NOT_ASKED:
             if _time_left(view, SERVER_GRACE) is None:
                 return Plan(actions=[_let_go(view)])
-            return Plan(blocked=view.server_away or "the server was not asked yet")
+            return _wait_for_server(view)
+
+
+def _wait_for_server(view: WorkflowView) -> Plan:
+    """Say why the Workflow is still there; what is known of its run stays as it was seen last."""
+    workflow = view.workflow
+    metadata, conditions = workflow.metadata, workflow.status.conditions
+    asked, why = metadata.deletion_timestamp, view.server_away or "the server was not asked yet"
+    assert asked is not None
+    message = (
+        "it is deleted once its run was told, and the server does not answer; without an answer "
+        f"it is let go at {asked + SERVER_GRACE:%H:%M:%S}Z, and its run goes on"
+    )
+    for type_, status in (
+        (ConditionType.READY, ConditionStatus.FALSE),
+        (ConditionType.RECONCILING, ConditionStatus.TRUE),
+    ):
+        conditions = set_condition(
+            conditions, type_, status, Reason.DELETING, message, metadata.generation, view.now
+        )
+    said = workflow.status.model_copy(update={"conditions": conditions})
+    actions = write_status(WORKFLOWS, metadata, before=workflow.status, after=said)
+    return Plan(actions=actions, blocked=why)
 
 
 def _end_run(view: WorkflowView, run: RunFacts) -> Plan:

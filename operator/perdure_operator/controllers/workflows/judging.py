@@ -58,6 +58,14 @@ TASK_FAILURES = {
 }
 """By the cause of a failing workflow task; any other is an error in the workflow's code."""
 
+_INPUT_CHANGED = (
+    "spec.input was changed after the run's start: the run goes on with what it was started with. "
+    "Take the change back, and make a new Workflow for another input"
+)
+_USE_ANOTHER_ID = (
+    "this one starts when that one is over. To run both at once, make a Workflow with another "
+    "name, or with another spec.workflowId"
+)
 _NOT_STARTED = "the run has not been started yet"
 
 
@@ -111,7 +119,7 @@ def _stalled(view: WorkflowView, run: RunDescription) -> Say | None:
         return _no_pool(view)
     for signal_id, why in view.refused_signals.items():
         return true(Reason.INVALID_SPEC, f"signal {signal_id!r} is not taken: {why}")
-    return None
+    return true(Reason.SPEC_CHANGED, _INPUT_CHANGED) if view.is_input_changed else None
 
 
 def _failing_task(run: RunDescription) -> Say:
@@ -131,8 +139,11 @@ def _judge_without_run(view: WorkflowView) -> Judgement:
     if view.is_lost:
         return view.workflow.status.phase or WorkflowPhase.RUNNING, _lost(view)
     if refused is not None:
-        reason = Reason.ID_IN_USE if refused.id_in_use else Reason.INVALID_SPEC
-        return WorkflowPhase.PENDING, pending(_NOT_STARTED, true(reason, refused.message))
+        if refused.id_in_use:
+            said = true(Reason.ID_IN_USE, f"{refused.message}: {_USE_ANOTHER_ID}")
+        else:
+            said = true(Reason.INVALID_SPEC, refused.message)
+        return WorkflowPhase.PENDING, pending(_NOT_STARTED, said)
     if view.server_away:
         away = true(Reason.SERVER_UNAVAILABLE, view.server_away)
         ready = false(away.reason, away.message)

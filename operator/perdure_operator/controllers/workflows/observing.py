@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from perdure.protocol.events import WorkflowStarted
 from perdure.protocol.retries import RetryPoint
 from perdure_operator.controllers.actions import (
     ImportRun,
@@ -13,6 +14,7 @@ from perdure_operator.controllers.actions import (
 )
 from perdure_operator.controllers.rebuilding import Lost, plan_rebuilding
 from perdure_operator.controllers.runs import RunFacts
+from perdure_operator.controllers.values import to_payloads
 from perdure_operator.controllers.views import RunView
 from perdure_operator.model import Workflow
 
@@ -51,6 +53,19 @@ class WorkflowView(RunView[Workflow]):
             return False
         retried = self.run.description.retried
         return retried is not None and retried.point is RetryPoint.START
+
+    @property
+    def is_input_changed(self) -> bool:
+        """Whether the run was started with another input than the spec has now.
+
+        Of a retried run its history does not tell, and of a long one its beginning is not read.
+        """
+        run = self.run
+        if not isinstance(run, RunFacts) or run.request_id != self.workflow.metadata.uid:
+            return False
+        started = run.events[0].event
+        assert isinstance(started, WorkflowStarted)
+        return started.retried is None and started.input != to_payloads(self.workflow.spec.input)
 
     @property
     def refused_signals(self) -> dict[str, str]:

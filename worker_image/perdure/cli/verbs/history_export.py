@@ -42,6 +42,8 @@ def export(
 
     What an open run does after it was exported is not in the file: stop its workers before.
     """
+    from msgspec import structs
+
     from perdure.cli.asking import with_service
     from perdure.cli.histories import format_run
     from perdure.cli.outputs import print_line
@@ -60,6 +62,9 @@ def export(
         count = 0
         async for each in wanted:
             run = await service.call(each)
+            if run.pending_batches:
+                # Results of items wait beside history; only that can be carried elsewhere.
+                run = await service.call(structs.replace(each, settle=True))
             out.writelines(f"{line}\n" for line in format_run(run, await _events(service, run)))
             count += 1
         return count
