@@ -93,7 +93,7 @@ class Release:
 
     def upgrade(self, *values: str) -> None:
         """Upgrade it to what it is, with these values changed; what is missing is made again."""
-        options = ["-n", self.namespace, "--reuse-values", "--wait", "--timeout", "120s"]
+        options = ["-n", self.namespace, "--reset-then-reuse-values", "--wait", "--timeout", "120s"]
         changed = [word for value in values for word in ("--set", value)]
         self.cluster.helm("upgrade", "perdure", str(CHART), *options, *changed)
 
