@@ -29,7 +29,7 @@ def test_runs_come_to_their_end_and_every_effect_counts_once_whatever_is_killed(
 ) -> None:
     open_shop(team)
     errands = Errands(team)
-    faults = Faults(release, team, killer, seed=SEED)
+    faults = Faults(release, team, killer, errands, seed=SEED)
     with release.standby():
         began = time.monotonic()
         struck = began

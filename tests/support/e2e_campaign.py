@@ -20,7 +20,7 @@ from typing import Any
 
 from support.cluster_tools import CommandError
 from support.e2e import STANDBY, Release, Team, container_id
-from support.e2e_errands import KINDS, Kind, manifest_for, name_of
+from support.e2e_errands import BAKING, KINDS, Kind, manifest_for, name_of
 from support.e2e_killing import Killer
 from support.e2e_order import POOL
 
@@ -34,6 +34,8 @@ API_SERVER_AGAIN = 60.0
 STOPPED = (11.0, 16.0)
 """Seconds for which somebody is stopped: longer than the leases of workers (8) and operators (10).
 """
+BAKED_WITHIN = 12.0
+"""Seconds to wait for a worker to be in the middle of something."""
 LAST_WORDS = 4.0
 """Seconds until a worker that goes on has been told that it came too late."""
 TOO_LATE = "came too late and is dropped"
@@ -49,10 +51,10 @@ class Errands:
     touched: Counter[str] = field(default_factory=Counter)
     """How often something was done to each, by number."""
 
-    def place(self) -> None:
+    def place(self, kind: Kind | None = None) -> None:
         """Apply the next one."""
         number = str(1000 + len(self.placed))
-        kind = KINDS[len(self.placed) % len(KINDS)]
+        kind = kind or KINDS[len(self.placed) % len(KINDS)]
         image = self.team.release.worker_image
         manifest = manifest_for(kind, number, image=image)
         insist(lambda: self.team.apply(manifest))
@@ -68,6 +70,16 @@ class Errands:
                 resource = f"workflow/{name_of(number)}"
                 insist(lambda to=resource, spec=patch: self.team.patch(to, {"spec": spec}))
                 self.touched[number] += 1
+
+    def bake_until(self, step: str) -> None:
+        """Place a run and wait until it is at this step, if it comes there in a few seconds."""
+        self.place(BAKING)
+        name = name_of(list(self.placed)[-1])
+        deadline = time.monotonic() + BAKED_WITHIN
+        while time.monotonic() < deadline:
+            if self.statuses().get(name, {}).get("currentStep") == step:
+                return
+            time.sleep(0.3)
 
     def statuses(self) -> dict[str, dict[str, Any]]:
         """Return the status of each run's Workflow, by name."""
@@ -96,6 +108,7 @@ class Faults:
     release: Release
     team: Team
     killer: Killer
+    errands: Errands
     seed: int
     done: Counter[str] = field(default_factory=Counter)
     refused: int = 0
@@ -171,6 +184,8 @@ class Faults:
         return True
 
     def _kill_worker(self) -> bool:
+        # It has had its effect then, and has not reported it.
+        self.errands.bake_until("glaze")
         pod = self._any_of(self.team.pods(POOL))
         if pod:
             self.killer.kill(container_id(pod, "worker"))
@@ -185,6 +200,8 @@ class Faults:
         return bool(pod)
 
     def _stop_worker(self) -> bool:
+        # Its effect comes when it goes on, too late.
+        self.errands.bake_until("bake")
         pod = self._any_of(self.team.pods(POOL))
         return bool(pod) and self._stop(container_id(pod, "worker"), pod["metadata"]["name"])
 

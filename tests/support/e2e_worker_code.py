@@ -35,6 +35,11 @@ def take_long(seconds: float) -> int:
     return activity.info().attempt
 
 
+@activity.defn
+def take_memory(size: int) -> int:
+    return len(bytearray(size))
+
+
 @workflow.defn
 class TakesLong:
     @workflow.run
