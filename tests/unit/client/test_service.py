@@ -122,10 +122,10 @@ async def test_what_may_have_been_done_is_not_done_again(server, service, clock,
 
 
 async def test_no_server_is_said_with_what_to_do_after_some_patience(nobody, clock):
-    with pytest.raises(RPCError, match="start one with `perdure dev` or give --address") as caught:
+    with pytest.raises(RPCError, match="`perdure dev` starts one; --address names") as caught:
         await nobody.service.call(TERMINATE)
     address = nobody.service.connection.address
-    assert str(caught.value).startswith(f"no server answers at {address}: ")
+    assert str(caught.value).startswith(f"no server answers at {address} (")
     assert 5 < clock.now <= 10
     assert not nobody.service.answered
 

@@ -134,8 +134,8 @@ class Transport:
         if isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)):
             reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
             message = (
-                f"no server answers at {address}: start one with `perdure dev` or give --address "
-                f"({reason})"
+                f"no server answers at {address} ({reason}): is it running there? Without a "
+                "cluster `perdure dev` starts one; --address names another"
             )
             return _failed(message, nothing_done=True, may_pass=True)
         if isinstance(error, TimeoutError):
