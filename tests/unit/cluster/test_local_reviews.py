@@ -19,6 +19,8 @@ from perdure_operator.cluster.errors import UnavailableError
 from perdure_operator.cluster.local_reviews import DISCOVERY, FRESH, KEYS, PAUSE, LocalReviewer
 
 ISSUER = "https://kubernetes.default.svc.cluster.local"
+DAY = 86_400
+"""Seconds. Tokens are made when tests are collected, long before these may be run."""
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 OTHER = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 CURVE = ec.generate_private_key(ec.SECP256R1())
@@ -65,7 +67,7 @@ def claims(**changes: Any) -> dict[str, Any]:
     now = int(time.time())
     found = {
         "aud": ["perdure"],
-        "exp": now + 600,
+        "exp": now + DAY,
         "iat": now,
         "nbf": now,
         "iss": ISSUER,
@@ -136,7 +138,7 @@ def confused() -> str:
         pytest.param(token(aud=None), "aud", id="no-audience"),
         pytest.param(token(exp=int(time.time()) - 60), "expired", id="expired"),
         pytest.param(token(exp=None), "exp", id="without-an-end"),
-        pytest.param(token(nbf=int(time.time()) + 600), "not yet valid", id="not-yet"),
+        pytest.param(token(nbf=int(time.time()) + DAY), "not yet valid", id="not-yet"),
         pytest.param(token(iss="https://elsewhere"), "issuer", id="another-issuer"),
         pytest.param(token(iss=None), "iss", id="no-issuer"),
         pytest.param(token(OTHER), "Signature", id="another-key-under-the-name"),
