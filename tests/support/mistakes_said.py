@@ -97,10 +97,10 @@ SAID_IN_A_CONDITION = (
     # What the cluster refuses when the Job makes its pod.
     _said("WorkerPool", "stranger", "a ServiceAccount that is not there",
           _POD + "serviceAccountName: nobody",
-          "Forbidden", "gets no pod: kubectl describe job stranger-", "ServiceAccount"),
+          "Forbidden", "gets no pod", 'serviceaccount "nobody" not found'),
     _said("WorkerPool", "root", "more than Pod Security allows",
           _POD + "template: {spec: {hostNetwork: true}}",
-          "Forbidden", "gets no pod: kubectl describe job root-", "Pod Security"),
+          "Forbidden", "gets no pod", 'violates PodSecurity "restricted', "hostNetwork"),
     _said("Activity", "stranger", "a ServiceAccount that is not there",
           _CONTAINER + "serviceAccountName: nobody",
           "Forbidden", "gets no pod: kubectl describe job stranger-", "ServiceAccount"),
