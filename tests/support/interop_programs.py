@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import stat
 import tempfile
@@ -44,6 +45,10 @@ class Program:
     tags: str = ""
     ours: str = ""
     """The folder of our `main.go` in `tests/interop/programs`; empty for a command of theirs."""
+    without: str = ""
+    """A regular expression of files that are left out, for what only takes time to compile."""
+    added: tuple[tuple[str, str], ...] = ()
+    """Files with their text, for what others still need of those that are left out."""
     replaced: tuple[tuple[str, str], ...] = ()
     """Modules that a release has beside it in its repository, with the version to take."""
 
@@ -55,6 +60,12 @@ class Program:
         return hashlib.sha256(made_of.encode()).hexdigest()[:12]
 
 
+CERT_MANAGER = Program(
+    module="github.com/cert-manager/cert-manager",
+    version="v1.21.2",
+    package="./cmd/perdure-interop",
+    ours="cert-manager",
+)
 KUSTOMIZE_CONTROLLER = "github.com/fluxcd/kustomize-controller"
 PROMETHEUS = "github.com/prometheus/prometheus"
 PROGRAMS = {
@@ -63,6 +74,21 @@ PROGRAMS = {
     ),
     "prometheus": Program(
         module=PROMETHEUS, version="v0.316.0", package="./cmd/prometheus", tags="remove_all_sd"
+    ),
+    "cert-manager": CERT_MANAGER,
+    "keda-scaler": Program(
+        module="github.com/kedacore/keda/v2",
+        version="v2.21.0",
+        package="./cmd/perdure-interop",
+        ours="keda-scaler",
+        # The other scalers need the clients of every cloud there is.
+        without=r"pkg/scalers/(?!metrics_api_scaler|scaler)\w+\.go",
+        added=(
+            (
+                "pkg/scalers/interop.go",
+                'package scalers\n\nconst externalMetricType = "External"\n',
+            ),
+        ),
     ),
     "argo-health": Program(
         module="github.com/argoproj/argo-cd/v3",
@@ -105,6 +131,12 @@ def program(name: str, *, announce: Announce = print) -> Path:
     return binary
 
 
+def source(name: str) -> Path:
+    """Return the folder with the source of a program's module, such as its CRDs."""
+    wanted = PROGRAMS[name]
+    return module_source(wanted.module, wanted.version)
+
+
 def module_source(module: str, version: str) -> Path:
     """Return the folder with a module's source, which is read-only.
 
@@ -144,6 +176,12 @@ def _complete(wanted: Program, copy: Path) -> list[str]:
     """Put into the copy of a module what it lacks; return what the build is to be told of it."""
     for path in (copy, *copy.rglob("*")):
         path.chmod(path.stat().st_mode | stat.S_IWUSR)
+    if wanted.without:
+        for path in copy.rglob("*.go"):
+            if re.fullmatch(wanted.without, str(path.relative_to(copy))):
+                path.unlink()
+    for name, text in wanted.added:
+        (copy / name).write_text(text, encoding="utf-8")
     if wanted.ours:
         (copy / wanted.package).mkdir(parents=True)
         shutil.copy(MAINS / wanted.ours / "main.go", copy / wanted.package)
