@@ -87,8 +87,8 @@ async def test_a_run_that_waits_is_written_to_at_its_start_and_not_while_it_wait
 
     written = after - before
     assert written[APPLIED] == COUNT, "a finalizer each"
-    # A slow machine's worker may come to rest only after the first status.
-    assert COUNT <= written[STATUS] <= 2 * COUNT
+    # On a slow machine they come to rest only some seconds, and statuses, later.
+    assert COUNT <= written[STATUS] <= 4 * COUNT
 
     # An operator that is started anew looks at all of them, and has nothing to say.
     operator.operator.kill()
