@@ -1,4 +1,4 @@
-"""KEDA takes the ScaledObject of the how-to, and its scaler reads the server's numbers by it."""
+"""KEDA's scaler reads the server's numbers by the ScaledObject of the how-to."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import yaml
 from perdure.client import Client
 from support.cluster import Cluster, a_cluster
 from support.cluster_tools import CHECKOUT, CommandError, run, tools
-from support.interop_programs import program, source
+from support.interop_programs import program
 from support.pki import AUTHORITY, write_pair
 from support.processes import Server
 
@@ -25,42 +25,31 @@ QUEUE = "orders"
 pytestmark = pytest.mark.timeout(3600)
 
 
-def shown(kind: str) -> dict[str, Any]:
-    """Return the manifest of a kind that the how-to shows."""
+def shown_trigger() -> dict[str, Any]:
+    """Return the trigger that the how-to shows."""
     blocks = [part.partition("```")[0] for part in HOWTO.split("```yaml\n")[1:]]
-    (found,) = [each for each in map(yaml.safe_load, blocks) if each["kind"] == kind]
-    manifest: dict[str, Any] = found
-    return manifest
+    (found,) = [each for each in map(yaml.safe_load, blocks) if each["kind"] == "ScaledObject"]
+    trigger: dict[str, Any] = found["spec"]["triggers"][0]
+    return trigger
 
 
-TRIGGER = shown("ScaledObject")["spec"]["triggers"][0]
+TRIGGER = shown_trigger()
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """A cluster with KEDA's definitions and ours."""
+    """A cluster with our definitions."""
     with a_cluster(nodes=False) as cluster:
-        for crds in (source("keda-scaler") / "config" / "crd" / "bases", CHECKOUT / "crds"):
-            options = ("--server-side", "--force-conflicts", "-f", str(crds))
-            cluster.kubectl("apply", *options)
+        cluster.define_resources()
         yield cluster
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server on which three runs wait for a worker of the how-to's queue."""
+    """A server without guards."""
     folder = tmp_path_factory.mktemp("server")
     with Server(folder / "perdure.db", log=folder / "server.log") as server:
         yield server
-
-
-@pytest.mark.parametrize("kind", ["ScaledObject", "TriggerAuthentication"])
-def test_the_api_server_takes_what_the_how_to_shows(cluster: Cluster, kind: str) -> None:
-    with cluster.namespace("keda") as namespace:
-        manifest = shown(kind)
-        manifest["metadata"]["namespace"] = namespace
-        options = ("--validate=strict", "--dry-run=server", "-f", "-")
-        cluster.kubectl("create", *options, input=json.dumps(manifest))
 
 
 async def test_the_scaler_counts_what_waits(server: Server) -> None:
