@@ -12,24 +12,14 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from perdure.client import Client
-from support.cluster import Cluster, a_cluster
-from support.cluster_fixtures import announce
-from support.cluster_tools import Announce
+from support.cluster_fixtures import announce, cluster_without_nodes
 from support.processes import ROOT, Server, Worker
 from support.scenes import Scene
 
-__all__ = ["announce"]
+__all__ = ["announce", "cluster_without_nodes"]
 
 WORKFLOWS = ROOT / "tests" / "support" / "workflows.py"
 QUEUE = "default"
-
-
-@pytest.fixture(scope="module")
-def cluster(announce: Announce) -> Iterator[Cluster]:
-    """An API server with its controllers and the definitions of this checkout; no pod runs."""
-    with a_cluster(nodes=False, announce=announce) as cluster:
-        cluster.define_resources()
-        yield cluster
 
 
 @pytest.fixture(scope="session")

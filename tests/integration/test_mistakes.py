@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from support.cluster import Cluster, CommandError, a_cluster
-from support.cluster_tools import CHECKOUT
+from support.cluster import Cluster, CommandError
 from support.mistakes import REFUSED_AT_APPLY, Mistake
 from support.mistakes_said import ON_NODES, SAID_IN_A_CONDITION
 from support.operator_processes import Operator
@@ -20,16 +19,6 @@ pytestmark = pytest.mark.timeout(600)
 POOL = a_pool("greeters", image="shop/hello:1", modules=["hello"], scaling={"max": 1})
 FIRST = a_workflow("first", type="Hello", input=["you"], workerPool="greeters")
 NO_CODE = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "no-code"}}
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    """A cluster with the definitions of this checkout."""
-    with a_cluster(nodes=False) as cluster:
-        crds = str(CHECKOUT / "crds")
-        cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", crds)
-        cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", crds)
-        yield cluster
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,7 @@ from urllib.request import urlopen
 import pytest
 
 from perdure.client import Client
-from support.cluster import Cluster, a_cluster
-from support.cluster_tools import CHECKOUT
+from support.cluster import Cluster
 from support.interop_metrics_api import external_metrics
 from support.operator_processes import Operator
 from support.operator_scene import a_pool
@@ -24,16 +23,6 @@ from support.operator_scene import a_pool
 SLOTS = 100
 
 pytestmark = pytest.mark.timeout(600)
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    """A cluster with the definitions of this checkout."""
-    with a_cluster(nodes=False) as cluster:
-        crds = str(CHECKOUT / "crds")
-        cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", crds)
-        cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", crds)
-        yield cluster
 
 
 @pytest.fixture

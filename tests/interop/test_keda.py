@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from perdure.client import Client
-from support.cluster import Cluster, a_cluster
+from support.cluster import Cluster
 from support.cluster_tools import CHECKOUT, CommandError, run, tools
 from support.interop_programs import program
 from support.pki import AUTHORITY, write_pair
@@ -34,14 +34,6 @@ def shown_trigger() -> dict[str, Any]:
 
 
 TRIGGER = shown_trigger()
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    """A cluster with our definitions."""
-    with a_cluster(nodes=False) as cluster:
-        cluster.define_resources()
-        yield cluster
 
 
 @pytest.fixture(scope="module")

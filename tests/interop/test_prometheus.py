@@ -14,8 +14,8 @@ from urllib.request import Request, urlopen
 import pytest
 import yaml
 
-from support.cluster import Cluster, a_cluster
-from support.cluster_tools import CHECKOUT, run
+from support.cluster import Cluster
+from support.cluster_tools import run
 from support.interop_programs import program
 from support.interop_prometheus import CHART, NAMESPACE, Prometheus, prometheus
 from support.operator_processes import Operator
@@ -35,16 +35,6 @@ QUERIES = {
 }
 
 pytestmark = pytest.mark.timeout(3600)
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    """A cluster with the definitions of this checkout."""
-    with a_cluster(nodes=False) as cluster:
-        crds = str(CHECKOUT / "crds")
-        cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", crds)
-        cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", crds)
-        yield cluster
 
 
 @pytest.fixture(scope="module")

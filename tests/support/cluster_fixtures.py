@@ -1,6 +1,7 @@
 """The fixtures of tests on a real cluster; a conftest imports those that its folder uses.
 
-``cluster`` runs pods and has the two ``images``. It is started when first asked for.
+``cluster`` runs pods and has the two ``images``; where no pod has to run, it is
+``cluster_without_nodes`` that goes by this name. Either is started when first asked for.
 """
 
 from __future__ import annotations
@@ -42,6 +43,14 @@ def announce(pytestconfig: pytest.Config) -> Announce:
 def cluster(announce: Announce) -> Iterator[Cluster]:
     """A cluster that runs pods, for the whole session."""
     with a_cluster(nodes=True, announce=announce) as started:
+        yield started
+
+
+@pytest.fixture(scope="module", name="cluster")
+def cluster_without_nodes(announce: Announce) -> Iterator[Cluster]:
+    """An API server with its controllers and the definitions of this checkout; no pod runs."""
+    with a_cluster(nodes=False, announce=announce) as started:
+        started.define_resources()
         yield started
 
 
